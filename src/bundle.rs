@@ -1,7 +1,8 @@
-//! What somebody who helps from afar has to see: facts of this host, its counters and settings, the end of its log, and a result. Names and
+//! What somebody who helps remotely has to see: facts of this host, its counters and settings, the end of its log, and a result. Names and
 //! addresses are replaced (`pseudonyms`) unless the user says otherwise; what cannot be read is listed with its reason, never missing
-//! without a word.
+//! silently.
 
+mod notations;
 mod pseudonyms;
 
 use std::io::Write;
@@ -11,6 +12,7 @@ use anyhow::{Context, Result};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use pathproof_model::json::value_of;
+use pathproof_model::node::host_and_port;
 use pathproof_sys::ethtool::{Ethtool, is_not_told};
 use pathproof_sys::{diagnostics, interfaces};
 use serde_json::Value;
@@ -24,10 +26,13 @@ use pseudonyms::Pseudonyms;
 const ABOUT: &str = "\
 What pathproof support-bundle collected on this host. Read it before you send it.
 
-Replaced, the same way everywhere in this bundle: names of hosts, users, domains, accounts and
-shares (host1, user1, ...); the middle of IPv4 addresses, so that networks stay networks; IPv6
-addresses, but for what says of which kind they are; the second half of MAC addresses.
-Kept: names of NICs, drivers and devices, versions, counters, settings.
+Replaced, the same way everywhere in this bundle: names of hosts, switches, users, domains,
+accounts and shares (host1, user1, ...); the middle of IPv4 addresses, so that networks stay
+networks; IPv6 addresses, but for what says of which kind they are; the second half of MAC
+addresses, however they are written. Left out: the key in PATHPROOF_KEY, and what stands behind
+password= and its like.
+Kept: names of NICs (but for a MAC address in them), drivers and devices, versions, counters,
+settings.
 What this program does not know for a name (a customer's in the name of a NIC, a path in the
 log) stands there as it is.
 ";
@@ -68,7 +73,7 @@ pub fn collect(result: Option<&Path>, version: String) -> Result<Vec<Part>> {
     );
     if let Some(file) = result {
         // What is no result of ours is refused: nobody could say what is in it.
-        document::read(file)?;
+        document::read_any(file)?;
         let bytes = input::read(file, document::BYTES_MAX)?;
         let result = serde_json::from_slice(&bytes).map(Content::Json).map_err(|error| error.to_string());
         parts.push(Part { name: "result.json".into(), content: result });
@@ -92,12 +97,31 @@ fn drivers() -> Result<String, String> {
     Ok(text)
 }
 
+/// What whoever collects it is known by, and what must not be seen.
+#[derive(Debug, Default)]
+pub struct Own {
+    /// Names of users.
+    pub users: Vec<String>,
+    /// Keys.
+    pub secrets: Vec<String>,
+}
+
 /// The same with other names for hosts, people and addresses.
-pub fn replaced(parts: Vec<Part>) -> Result<Vec<Part>> {
+pub fn replaced(parts: Vec<Part>, own: &Own) -> Result<Vec<Part>> {
     let mut names = Pseudonyms::new(random_bytes().context("cannot make a key for other names")?);
+    own.secrets.iter().for_each(|secret| names.leave_out(secret));
+    own.users.iter().for_each(|user| names.hide(user, "user"));
     for part in &parts {
         if let Ok(Content::Json(value)) = &part.content {
             find_names(value, &mut names);
+        }
+    }
+    // What documents name is known by now, and named at more length elsewhere.
+    for part in &parts {
+        match &part.content {
+            Ok(Content::Text(text)) => names.learn(text),
+            Ok(Content::Json(value)) => learn(value, &mut names),
+            Err(_) => {}
         }
     }
     let replaced = |part: Part| Part {
@@ -117,11 +141,23 @@ fn lines(text: &str, names: &Pseudonyms) -> String {
         .collect()
 }
 
+/// The names within the texts of a document.
+fn learn(value: &Value, names: &mut Pseudonyms) {
+    match value {
+        Value::String(text) => names.learn(text),
+        Value::Array(values) => values.iter().for_each(|value| learn(value, names)),
+        Value::Object(parts) => parts.values().for_each(|value| learn(value, names)),
+        _ => {}
+    }
+}
+
 /// Takes what a document names hosts, people and shares by.
 fn find_names(value: &Value, names: &mut Pseudonyms) {
     /// Keys of a result whose text is a name, and of what.
-    const KEYS: [(&str, &str); 10] = [
+    const KEYS: [(&str, &str); 12] = [
         ("hostname", "host"),
+        ("system_name", "switch"),
+        ("file", "file"),
         ("host", "host"),
         ("server", "host"),
         ("computer_name", "host"),
@@ -132,15 +168,34 @@ fn find_names(value: &Value, names: &mut Pseudonyms) {
         ("directory", "directory"),
         ("password_file", "file"),
     ];
+    /// Keys of hardware addresses.
+    const MACS: [&str; 3] = ["mac", "macs", "chassis"];
     match value {
         Value::Object(parts) => {
-            // A node is called as the user typed it.
+            // A node is called as the user typed it: USER@HOST:PORT.
             if parts.contains_key("environment")
                 && let Some(Value::String(name)) = parts.get("name")
             {
-                names.hide(name.split(':').next().unwrap_or(name), "host");
+                let (user, host) = name.rsplit_once('@').unwrap_or(("", name));
+                names.hide(host_and_port(host).map_or(host, |(host, _)| host), "host");
+                names.hide(user, "user");
+            }
+            // What somebody wrote about a port of a switch; what is one word is the name of a NIC.
+            if let Some(Value::String(said)) = parts.get("port_description")
+                && said.contains(' ')
+            {
+                names.hide(said, "text");
+            }
+            if let Some(Value::Array(hosts)) = parts.get("expected_state").and_then(|state| state.get("host"))
+            {
+                let named = hosts.iter().filter_map(|host| host.get("name")?.as_str());
+                named.for_each(|name| names.hide(name.trim_end_matches('*'), "host"));
             }
             for (key, part) in parts {
+                if MACS.contains(&key.as_str()) {
+                    let several = part.as_array().into_iter().flatten();
+                    several.chain([part]).filter_map(Value::as_str).for_each(|mac| names.hide_hardware(mac));
+                }
                 let what = KEYS.iter().find(|(known, _)| known == key);
                 if let (Some((_, what)), Value::String(name)) = (what, part) {
                     names.hide(name, what);

@@ -128,7 +128,7 @@ pub enum Command {
     Criteria(criteria::CriteriaArgs),
     /// Explain a finding: how it is recognised, what looks like it, how to prove it and how to heal it.
     Explain(explain::ExplainArgs),
-    /// Collect what somebody who helps from afar has to see: facts, counters, settings, the kernel's log, a result.
+    /// Collect what somebody who helps remotely has to see: facts, counters, settings, the kernel's log, a result.
     #[command(after_help = support_bundle::EXAMPLES)]
     SupportBundle(support_bundle::BundleArgs),
     /// Print completions for a shell.
@@ -263,7 +263,9 @@ fn add_options(
 ) -> anyhow::Result<()> {
     for text in typed {
         let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-            anyhow::bail!("--option {text:?} is not NAME=VALUE");
+            anyhow::bail!(
+                "--option {text:?} is not NAME=VALUE; write one such as stall_ms=500 (--help lists the names)"
+            );
         };
         if options.insert(name.into(), value.into()).is_some() {
             anyhow::bail!("--option {name} is given twice; give it once");

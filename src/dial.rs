@@ -6,12 +6,14 @@
 //! silent holds up neither the others nor an attempt from another source port, which may take another member of a bundle.
 
 mod beside;
+mod unreached;
 
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use pathproof_model::{ErrorKind, StepError};
 use pathproof_sys::clock::RealClock;
+use pathproof_sys::interfaces;
 use pathproof_sys::socket::may_pass;
 
 pub use beside::Beside;
@@ -19,6 +21,7 @@ pub use beside::Beside;
 use crate::host::wires;
 use crate::secure::{Access, SecureError};
 use pathproof_engine::channels::hosts::Way;
+use unreached::Unreached;
 
 /// How long a host may take to answer, all attempts together.
 pub const CONNECT: Duration = Duration::from_secs(5);
@@ -54,25 +57,19 @@ pub fn reach(
 ) -> Result<Reached, StepError> {
     let addresses: Vec<SocketAddr> = (host, port)
         .to_socket_addrs()
-        .map_err(|e| {
-            error(
-                ErrorKind::Invalid,
-                format!("cannot resolve {host:?}: {e}; check the spelling (getent hosts NAME) or give an IP address"),
-            )
-        })?
+        .map_err(|why| error(ErrorKind::Invalid, unresolved(host, &why)))?
         .collect();
     let most = CONNECT.min(patience);
     let until = clock.deadline(most);
     let (allowed, others): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| access.allows(address.ip()));
-    // What is to be said where the time is over before any attempt has come to its end.
-    let mut last = match (allowed.first(), others.first()) {
-        (Some(address), _) => unreachable(*address, most, &std::io::ErrorKind::TimedOut.into()),
-        (None, Some(_)) => error(ErrorKind::Refused, format!("{host}:{port}: {}", SecureError::NoKey)),
-        (None, None) => error(ErrorKind::Invalid, format!("{host:?} has no address; give an IP address")),
-    };
-    // Whether the network or a host has said something: an attempt that had less time than that takes tells nothing new.
-    let mut heard = false;
+    if allowed.is_empty() {
+        return Err(match others.first() {
+            Some(_) => error(ErrorKind::Refused, format!("{host}:{port}: {}", SecureError::NoKey)),
+            None => error(ErrorKind::Invalid, format!("{host:?} has no address; give an IP address")),
+        });
+    }
+    let mut unreached = Unreached::new(&allowed, most);
     let mut beside = Beside::new(host, clock);
     // What is to be tried, and after what time.
     let mut due: Vec<(Duration, SocketAddr)> =
@@ -88,7 +85,9 @@ pub fn reach(
             }
         }
         if until.is_over() || (!beside.is_under_way() && due.is_empty()) {
-            return Err(with_claims(last, &allowed));
+            // Who has an address is asked behind that, and takes its time.
+            let room = patience.saturating_sub(most + wires::WAIT * 2);
+            return Err(with_claims(unreached.said(room), &allowed));
         }
         let next = due.iter().map(|(after, _)| after.saturating_sub(passed)).min();
         match beside.outcome(next.unwrap_or(most).min(until.left())) {
@@ -103,22 +102,37 @@ pub fn reach(
                 return Ok(Reached { beside: beside.settle(&stream), stream });
             }
             Some((address, Err(cause))) => {
-                let silent = cause.kind() == std::io::ErrorKind::TimedOut;
-                if !(silent && heard) {
-                    last = unreachable(address, most, &cause);
-                }
-                heard |= !silent;
                 let passed = most.saturating_sub(until.left());
                 due.retain(|(_, other)| *other != address);
                 if may_pass(&cause) {
                     due.push((passed + PAUSE, address));
                 }
+                unreached.ended(address, cause);
                 // Nobody waits for an address that has given its answer.
                 if let Some((after, _)) = due.iter_mut().find(|(_, next)| beside.attempts_at(*next) == 0) {
                     *after = passed;
                 }
             }
         }
+    }
+}
+
+/// Why a name or an address leads nowhere before anybody is asked.
+fn unresolved(host: &str, why: &std::io::Error) -> String {
+    let of_a_link = host.split_once('%').filter(|(address, _)| address.parse::<Ipv6Addr>().is_ok());
+    let nics = interfaces::list().unwrap_or_default();
+    match of_a_link {
+        // A link may be given by its number, too.
+        Some((address, nic))
+            if !nics.is_empty() && nics.iter().all(|one| one.name != nic && one.index.to_string() != nic) =>
+        {
+            format!(
+                "this host has no NIC {nic:?}, of whose link {address} would be; `pathproof devices` lists its NICs"
+            )
+        }
+        _ => format!(
+            "cannot resolve {host:?}: {why}; check the spelling (getent ahosts {host}) and the name server, or give an IP address"
+        ),
     }
 }
 
@@ -136,57 +150,45 @@ fn with_claims(mut failed: StepError, tried: &[SocketAddr]) -> StepError {
 /// One attempt, with a segment size that every path carries (RFC 9293 §3.7.1), announced and obeyed both ways: the
 /// control channel must live on the very paths whose MTU is at fault, and has no need for large segments.
 pub fn once(address: SocketAddr, within: Duration, way: Option<&Way>) -> std::io::Result<TcpStream> {
+    attempt(address, within, way.map(|way| way.nic.as_str()), way.map(|way| way.local))
+}
+
+/// The same by a NIC and from an address of this host's, each where it is given.
+fn attempt(
+    address: SocketAddr,
+    within: Duration,
+    nic: Option<&str>,
+    from: Option<IpAddr>,
+) -> std::io::Result<TcpStream> {
     const SEGMENT_BYTES: u32 = 536;
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
     socket.set_tcp_mss(SEGMENT_BYTES)?;
-    if let Some(way) = way {
-        socket.bind_device(Some(way.nic.as_bytes()))?;
-        socket.bind(&SocketAddr::new(way.local, 0).into())?;
+    if let Some(nic) = nic {
+        socket.bind_device(Some(nic.as_bytes()))?;
+    }
+    if let Some(from) = from {
+        socket.bind(&SocketAddr::new(from, 0).into())?;
     }
     // No time at all would be an error of its own.
     socket.connect_timeout(&address.into(), within.max(Duration::from_millis(1)))?;
     Ok(socket.into())
 }
 
-fn unreachable(address: SocketAddr, patience: Duration, cause: &std::io::Error) -> StepError {
-    use std::io::ErrorKind as Io;
-    let seconds = patience.as_secs_f64().ceil();
-    match cause.kind() {
-        Io::ConnectionRefused => error(
-            ErrorKind::Refused,
-            format!(
-                "{address} refused the connection; start `pathproof serve` there, or give its port as HOST:PORT"
-            ),
-        ),
-        Io::TimedOut | Io::WouldBlock => error(
-            ErrorKind::Timeout,
-            format!(
-                "{address} did not answer within {seconds} s; check the address, the route and any firewall on the way"
-            ),
-        ),
-        Io::AddrNotAvailable if crate::local_ports::are_few() => error(
-            ErrorKind::Resource,
-            format!("cannot connect to {address}: {}", crate::local_ports::advice(cause).unwrap_or_default()),
-        ),
-        // Linux says so, rather than "unreachable", when the family is switched off.
-        Io::AddrNotAvailable => error(
-            ErrorKind::System,
-            format!(
-                "this host has no {} address from which {address} can be reached; give it one, or name the peer by \
-                 an address of the other family",
-                if address.is_ipv6() { "IPv6" } else { "IPv4" }
-            ),
-        ),
-        _ if may_pass(cause) => error(
-            ErrorKind::System,
-            format!(
-                "there was no way to {address} for {seconds} s ({cause}); check addresses, routes and links, and that \
-                 the peer is up"
-            ),
-        ),
-        _ => match crate::descriptors::advice(cause) {
-            Some(advice) => error(ErrorKind::Resource, format!("cannot connect to {address}: {advice}")),
-            None => error(ErrorKind::System, format!("cannot connect to {address}: {cause}")),
-        },
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_a_link_that_is_not_there_is_no_name_to_look_up() {
+        let why = std::io::Error::other("not known");
+        let said = unresolved("fe80::1%nosuch0", &why);
+        assert!(said.contains("no NIC \"nosuch0\"") && said.contains("pathproof devices"), "{said}");
+        for name in ["stor9", "fe80::1%lo", "stor9%nosuch0"] {
+            let said = unresolved(name, &why);
+            assert!(
+                said.contains("cannot resolve") && said.contains(&format!("getent ahosts {name}")),
+                "{said}"
+            );
+        }
     }
 }

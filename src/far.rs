@@ -156,18 +156,23 @@ impl Tie {
         (!words.is_empty()).then_some(words)
     }
 
-    /// The end of its input tells it to leave; what does not is ended. How it ended, where that is known.
-    fn end(&mut self) -> Option<ExitStatus> {
+    /// The end of its input tells it to leave; what does not within `patience` is asked to end, and ended. How it ended, where that is known.
+    fn end(&mut self, patience: Duration) -> Option<ExitStatus> {
         self.beat = None;
         self.input = None;
         // Its output ends with it, though a moment earlier: a process closes its files first and has ended afterwards.
-        let left = crossbeam_channel::after(LEAVE);
+        let left = crossbeam_channel::after(patience);
         let gone = loop {
             crossbeam_channel::select! {
                 recv(self.said) -> line => if line.is_err() { break process::ended_within(&mut self.child, LAST_BREATH) },
                 recv(left) -> _ => break self.child.try_wait().ok().flatten(),
             }
         };
+        // An ssh that asks for a password must not leave a terminal behind that shows nothing of what is typed.
+        let gone = gone.or_else(|| {
+            process::ask_to_end(&self.child);
+            process::ended_within(&mut self.child, LAST_BREATH)
+        });
         // Nobody can end what belongs to somebody else, and then it is not waited for either.
         let ended = gone.or_else(|| self.child.kill().and_then(|()| self.child.wait()).ok());
         // What it said last may not have been read yet; who inherited its standard error may keep that open for ever.
@@ -178,7 +183,7 @@ impl Tie {
 
 impl Drop for Tie {
     fn drop(&mut self) {
-        self.end();
+        self.end(LEAVE);
     }
 }
 
@@ -278,9 +283,11 @@ impl Start {
     /// What went wrong, in words that end with what to do.
     fn failed(&self, mut tie: Tie, why: Failed) -> StepError {
         if matches!(why, Failed::Quiet(Quiet::Interrupted) | Failed::Begun(Quiet::Interrupted)) {
+            // It has measured nothing yet that it could hand over.
+            tie.end(LAST_BREATH);
             return interrupt::error();
         }
-        let status = tie.end();
+        let status = tie.end(LEAVE);
         let host = self.host();
         let command = self.shown();
         let by_hand = self.by_hand();

@@ -38,6 +38,8 @@ mod tests {
         assert_eq!((lane.kind, lane.cause), (ErrorKind::PeerLost, Some(ErrorCause::Reset)));
         assert_eq!(Loss::of(&reset()).cause, Some(ErrorCause::Reset));
         assert_eq!(Loss::of(&io::ErrorKind::UnexpectedEof.into()).cause, Some(ErrorCause::Closed));
+        // A piece whose seal is wrong: the secure channel says so by this kind, and by no other.
+        assert_eq!(Loss::of(&io::ErrorKind::InvalidData.into()).cause, Some(ErrorCause::Changed));
         // What this host refuses is no way in which a peer goes, whatever its words are.
         let refused = TransportError::io("receiving", io::Error::other("reset by peer"));
         assert_eq!(step_error(&refused).cause, None);

@@ -42,6 +42,12 @@ impl FromStr for Peer {
             Some((user, rest)) => (Some(user), rest),
             None => (None, text),
         };
+        // As `\\stor2\vms` arrives here where a shell was given it without quotes, and as people write a share that know URLs.
+        if rest.contains(['/', '\\']) {
+            return Err(format!(
+                "{text:?} is no host; a share is written //SERVER/SHARE, or '\\\\SERVER\\SHARE' in quotes, since a shell takes backslashes for itself"
+            ));
+        }
         let (host, named_port) =
             host_and_port(rest).filter(|(host, _)| !host.starts_with('-')).ok_or_else(|| {
                 format!(
@@ -49,11 +55,7 @@ impl FromStr for Peer {
                      the far end over ssh"
                 )
             })?;
-        if host.parse().is_ok_and(|ip: Ipv6Addr| ip.segments()[0] & 0xffc0 == 0xfe80) {
-            return Err(format!(
-                "{host} is an address of one link; say of which: {host}%NIC (pathproof devices lists the NICs)"
-            ));
-        }
+        of_which_link(host)?;
         if let Some(user) = user.filter(|user| !is_user(user)) {
             return Err(format!("{user:?} is no name of a user; write USER@HOST"));
         }
@@ -61,6 +63,16 @@ impl FromStr for Peer {
         let (host, user) = (host.into(), user.map(str::to_owned));
         Ok(Peer { host, port, named_port, user, text: text.into(), share: None })
     }
+}
+
+/// An address that has a meaning on one link only must say on which: no route decides that.
+fn of_which_link(host: &str) -> Result<(), String> {
+    if host.parse().is_ok_and(|ip: Ipv6Addr| ip.is_unicast_link_local()) {
+        return Err(format!(
+            "{host} is an address of one link; say of which: {host}%NIC (pathproof devices lists the NICs)"
+        ));
+    }
+    Ok(())
 }
 
 /// Whether a name becomes a word of a command that is nothing but that name.
@@ -100,7 +112,9 @@ impl FromStr for ShareName {
             return Err(wrong());
         }
         if directory.split('/').any(|part| part == ".." || part == ".") {
-            return Err(format!("the directory {directory:?} must not contain . or .. as a part"));
+            return Err(format!(
+                "the directory {directory:?} must not contain . or .. as a part; name it from the share on, as //SERVER/SHARE/DIRECTORY"
+            ));
         }
         // An IPv6 address has brackets where a port follows.
         let (host, port) = match server.rsplit_once(':') {
@@ -109,6 +123,7 @@ impl FromStr for ShareName {
             }
             _ => (server, 445),
         };
+        of_which_link(host.trim_start_matches('[').trim_end_matches(']'))?;
         Ok(ShareName { host: host.into(), port, share: share.into(), directory })
     }
 }
@@ -146,6 +161,10 @@ mod tests {
         ] {
             assert!(text.parse::<Peer>().is_err(), "{text:?}");
         }
+        for text in [r"\stor2vms", "stor2/vms", "/stor2/vms", "smb://stor2/vms", r"stor2\vms"] {
+            let why = text.parse::<Peer>().unwrap_err();
+            assert!(why.contains(r"//SERVER/SHARE, or '\\SERVER\SHARE'"), "{text}: {why}");
+        }
     }
 
     #[test]
@@ -177,7 +196,10 @@ mod tests {
         assert_eq!(name("//stor2:4450/vms/a/b/"), is("stor2", 4450, "vms", "a/b"));
         assert_eq!(name(r"\\stor2\vms\a"), is("stor2", 445, "vms", "a"));
         assert_eq!(name("//[fe80::1%eth0]:445/vms"), is("[fe80::1%eth0]", 445, "vms", ""));
-        assert_eq!(name("//fe80::1/vms"), is("fe80::1", 445, "vms", ""));
+        assert_eq!(name("//fd00::1/vms"), is("fd00::1", 445, "vms", ""));
+        for linkless in ["//fe80::1/vms", "//[fe80::1]:445/vms"] {
+            assert!(name(linkless).unwrap_err().contains("say of which: fe80::1%NIC"), "{linkless}");
+        }
         for wrong in
             ["stor2", "/stor2/vms", "//stor2", "//stor2/", "///vms", "//stor2:0/vms", "//stor2:x/vms"]
         {

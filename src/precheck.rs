@@ -143,16 +143,10 @@ fn classes(spec: &ContendSpec, registry: &Registry, here: &Environment) -> Resul
         let over = spec.over_of(class);
         lanes(over, &spec.options_of(class), registry, here).with_context(|| class.word())?;
         spec.nics_of(class).iter().try_for_each(|nic| has_nic(here, nic)).with_context(|| class.word())?;
-        if spec.dscp.of(class).is_some() && !manners(over).marks {
-            let marked = those_that(|m| m.marks);
-            bail!(
-                "--dscp marks what goes over {marked}; over {over} the adapter says how packets are marked: leave it out"
-            );
-        }
         if spec.priority.of(class).is_some() && !manners(over).segments {
             let sockets = those_that(|m| m.segments);
             bail!(
-                "--priority is that of the sockets of {sockets}; over {over} leave it out, and mark with --dscp where that is taken"
+                "--priority is that of the sockets of {sockets}; over {over} leave it out, and mark with --dscp"
             );
         }
     }
@@ -166,7 +160,10 @@ fn links(kind: TrafficKind, spec: &TrafficSpec, here: &Environment) -> Result<()
     let asked =
         [("--fail", !spec.fail.is_empty()), ("--singles", spec.singles), ("--watch-links", spec.watch_links)];
     if let Some((what, _)) = asked.iter().find(|(_, asked)| *asked && !possible) {
-        bail!("{what} is for bench stream --over {}", those_that(|m| m.several_nics));
+        bail!(
+            "{what} is for bench stream --over {}; name that transport, or leave it out",
+            those_that(|m| m.several_nics)
+        );
     }
     if spec.fail.is_empty() {
         return Ok(());
@@ -200,13 +197,13 @@ fn traffic(kind: TrafficKind, spec: &TrafficSpec) -> Result<()> {
     for size in [Some(spec.size_bytes), spec.reply_bytes].into_iter().flatten() {
         if !(1..=limits.message_bytes).contains(&size) {
             bail!(
-                "a message of {size} bytes is not between 1 B and {} (--size, --reply)",
+                "a message of {size} bytes is not between 1 B and {}; give --size or --reply one such as 64KiB",
                 Bytes(limits.message_bytes)
             );
         }
     }
     if !(1..=DEPTH_MAX).contains(&spec.depth) {
-        bail!("a depth of {} is not between 1 and {DEPTH_MAX} (--depth)", spec.depth);
+        bail!("a depth of {} is not between 1 and {DEPTH_MAX}; give --depth one such as 8", spec.depth);
     }
     let only = |given: bool, what: &str, fits: bool, whose: &str| match given && !fits {
         true => Err(anyhow::anyhow!("{what} is for {whose}; leave it out")),
@@ -221,7 +218,9 @@ fn traffic(kind: TrafficKind, spec: &TrafficSpec) -> Result<()> {
         bail!("a rate of 0 sends nothing; leave it out for as fast as it goes");
     }
     if spec.requests_per_s.is_some() != (spec.load == RequestLoad::Open) {
-        bail!("an open loop has a number of requests per second (--rate 5000/s), and a closed one has none");
+        bail!(
+            "an open loop has a number of requests per second, and a closed one has none; give --rate 5000/s, or leave it out"
+        );
     }
     if spec.verify && spec.discard {
         bail!("--discard throws away the bytes that --verify is to look at; leave one of them out");
@@ -232,7 +231,10 @@ fn traffic(kind: TrafficKind, spec: &TrafficSpec) -> Result<()> {
         bail!("--discard is for --over {takes}; {} places what it receives", spec.over);
     }
     if spec.zero_copy && !manners.zero_copy_send {
-        bail!("--zero-copy is not for --over {}, which keeps messages until the peer has them", spec.over);
+        bail!(
+            "--zero-copy is not for --over {}, which keeps messages until the peer has them; leave it out",
+            spec.over
+        );
     }
     if let Some(segment) = spec.max_segment_bytes {
         if !manners.segments {
@@ -240,7 +242,9 @@ fn traffic(kind: TrafficKind, spec: &TrafficSpec) -> Result<()> {
         }
         if !SEGMENT_BYTES.contains(&segment) {
             let (least, most) = (SEGMENT_BYTES.start(), SEGMENT_BYTES.end());
-            bail!("a segment size of {segment} bytes is not between {least} and {most} (--max-segment)");
+            bail!(
+                "a segment size of {segment} bytes is not between {least} and {most}; give --max-segment one of those"
+            );
         }
     }
     steps::check_verb(kind, spec).map_err(|e| anyhow::anyhow!(e.message))
@@ -330,21 +334,7 @@ mod tests {
             let why = contend(&|spec| on(spec, over, nic));
             assert!(why.contains(says), "{why}");
         }
-        // A mark is that of a class, and so is the transport that takes it.
-        let marked = |spec: &mut ContendSpec| {
-            spec.ways.storage.over = Some("smbd".into());
-            spec.dscp.migration = Some(10);
-        };
-        assert_eq!(contend(&marked), "");
-        let storage = |spec: &mut ContendSpec| {
-            spec.ways.storage.over = Some("smbd".into());
-            spec.dscp.storage = Some(26);
-        };
-        let why = contend(&storage);
-        assert!(
-            why.contains("--dscp marks what goes over") && why.contains("over smbd the adapter"),
-            "{why}"
-        );
+        // Every transport takes a mark; a priority is that of a socket, and the transport is that of the class.
         let with = |over: &'static str, priority: Option<u8>| {
             let change = move |spec: &mut ContendSpec| {
                 spec.ways.storage.over = Some(over.into());
@@ -352,8 +342,10 @@ mod tests {
             };
             contend(&change)
         };
-        assert_eq!(with("rdma", None), "", "RoCE has traffic classes");
-        assert!(with("rdma", Some(3)).contains("--priority is that of the sockets"));
+        for over in ["rdma", "smbd"] {
+            assert_eq!(with(over, None), "", "{over}: its packets have traffic classes");
+            assert!(with(over, Some(3)).contains("--priority is that of the sockets"), "{over}");
+        }
         assert_eq!(with("multi", Some(3)), "");
     }
 

@@ -40,7 +40,6 @@ pub fn manners(name: &str) -> &'static Manners {
         several_nics: false,
         adapter: false,
         segments: false,
-        marks: false,
         one_sided: false,
         zero_copy_send: false,
         discard_receive: false,
@@ -121,12 +120,16 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use pathproof_model::request::Over;
+
     use super::*;
 
     #[test]
     fn what_is_known_of_a_transport_by_its_name_is_what_it_says_itself() {
         let registry = Registry::new(&RealClock::new());
         assert_eq!(registry.names(), TRANSPORTS);
+        // What may be asked of the other end.
+        assert_eq!(Over::ALL.map(Over::name), TRANSPORTS);
         for transport in &registry.transports {
             assert!(std::ptr::eq(transport.manners(), manners(transport.name())), "{}", transport.name());
             let names = |options: Vec<OptionDoc>| options.iter().map(|o| o.name).collect::<Vec<_>>();

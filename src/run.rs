@@ -95,8 +95,9 @@ pub fn run(order: &Order<'_>, observed: Observed, observer: &mut dyn Observer) -
     let (mut doc, dialled_again) = (record.doc, record.dialled_again);
     // A clock that ran down is not an error of the run: what it cut is named, and the rest stands.
     doc.error = why.filter(|error| error.kind != ErrorKind::OutOfTime);
-    if let Some(lost) = doc.error.as_ref().filter(|e| e.kind == ErrorKind::PeerLost && !doc.steps.is_empty())
-    {
+    // A path that changes bytes has a finding of its own (`diagnose/changed.rs`).
+    let is_lost = |e: &&StepError| e.kind == ErrorKind::PeerLost && !e.tells_of_changed_bytes();
+    if let Some(lost) = doc.error.as_ref().filter(is_lost).filter(|_| !doc.steps.is_empty()) {
         let again = dialled_again.map_or_else(String::new, |again| format!("; {again}"));
         let finding = Finding::new("PEER-LOST", format!("{}{again}", lost.message));
         doc.findings.push(finding);
@@ -183,7 +184,8 @@ fn conduct(order: &Order<'_>, here: &Environment, record: &mut Record<'_>) -> Re
     let mut conductor = Conductor::new(agent, here, registry, budget, interrupt, plan.seed);
     let ended = conductor.steps(&granted, record);
     record.tell_what_was_cut(budget);
-    let lost = ended.as_ref().is_err_and(|why| why.kind == ErrorKind::PeerLost);
+    let lost =
+        ended.as_ref().is_err_and(|why| why.kind == ErrorKind::PeerLost && !why.tells_of_changed_bytes());
     if let Some(agent) = conductor.agent.as_ref().filter(|_| lost) {
         let peer = agent.session.peer();
         let again = dial::once(peer, WAIT, None).map(drop);

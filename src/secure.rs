@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use pathproof_engine::control::{PREAMBLE_BYTES, Preamble, PreambleError};
+use pathproof_engine::control::{MAGIC, PREAMBLE_BYTES, Preamble, PreambleError};
 use pathproof_sys::AsDescriptor as _;
 use pathproof_sys::clock::Deadline;
 use pathproof_sys::socket::send_queue_bytes;
@@ -49,7 +49,7 @@ pub enum SecureError {
     /// The server had no place at its door, and said so before this end had shown anything of its key: it may be asked again.
     #[error("{}", Refusal::Busy)]
     Crowded,
-    /// The other end closed during the handshake without a word.
+    /// The other end closed during the handshake without a message.
     #[error(
         "the peer closed the connection during the key handshake without saying why; is it overloaded or just being \
          stopped? Look at the log of `pathproof serve` there, and try again"
@@ -58,8 +58,33 @@ pub enum SecureError {
     /// Something that is not a handshake came.
     #[error("the peer does not keep to the key handshake; is this the port of `pathproof serve`?")]
     Nonsense,
-    /// Nothing came in time.
-    #[error("{what} did not come within {:.1} s; is the port that of `pathproof serve`, and does a firewall let it pass?", .after.as_secs_f64())]
+    /// The connection opened, and nobody said anything on it.
+    #[error(
+        "its greeting did not come within {:.1} s, though the connection opened: another program may have that port (iperf3 waits so), \
+         `pathproof serve` may be stopped there, or a firewall or load balancer took the connection in its place; see there what listens \
+         (ss -ltnp), and which port `pathproof serve` printed",
+        .after.as_secs_f64()
+    )]
+    Mute {
+        /// How long.
+        after: Duration,
+    },
+    /// The connection opened, and ended before anybody had said anything on it.
+    #[error(
+        "the connection opened and was {} before a greeting came: another program may have that port, `pathproof serve` may be ending \
+         there, or something between (a firewall, a load balancer, a forwarded port) took the connection and found nobody behind it; see \
+         there what listens (ss -ltnp), and which port `pathproof serve` printed",
+        ended(source)
+    )]
+    HungUp {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nothing more came in time.
+    #[error(
+        "{what} did not come within {:.1} s; the peer or the way to it stalls: look for load there and for loss on the path, and try again",
+        .after.as_secs_f64()
+    )]
     Timeout {
         /// What was waited for.
         what: &'static str,
@@ -74,6 +99,11 @@ pub enum SecureError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// How a connection ended, in a word.
+fn ended(source: &io::Error) -> &'static str {
+    if source.kind() == io::ErrorKind::ConnectionReset { "reset" } else { "closed" }
 }
 
 /// The sending half. Shared state with the receiving half is the cipher alone.
@@ -97,18 +127,28 @@ fn read_exact(
     what: &'static str,
     until: &Deadline,
 ) -> Result<(), SecureError> {
+    read_on(stream, into, &mut 0, what, until)
+}
+
+/// The same, which counts in `have` what there is, also where not all of it came.
+fn read_on(
+    stream: &mut TcpStream,
+    into: &mut [u8],
+    have: &mut usize,
+    what: &'static str,
+    until: &Deadline,
+) -> Result<(), SecureError> {
     let patience = until.left();
-    let mut have = 0;
-    while have < into.len() {
+    while *have < into.len() {
         let left = until.left();
         let timeout = || SecureError::Timeout { what, after: patience };
         if left.is_zero() {
             return Err(timeout());
         }
         stream.set_read_timeout(Some(left)).map_err(|source| SecureError::Io { what, source })?;
-        match stream.read(&mut into[have..]) {
+        match stream.read(&mut into[*have..]) {
             Ok(0) => return Err(SecureError::Io { what, source: io::ErrorKind::UnexpectedEof.into() }),
-            Ok(n) => have += n,
+            Ok(n) => *have += n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                 return Err(timeout());
@@ -139,6 +179,31 @@ impl Dialled {
         let mut bytes = [0; N];
         read_exact(&mut self.stream, &mut bytes, what, &self.until)?;
         Ok(bytes)
+    }
+
+    /// The server's preamble, or what there is in its place: this is where it shows whether the port is that of a server of ours.
+    fn hear_preamble(&mut self) -> Result<[u8; PREAMBLE_BYTES], SecureError> {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        let (mut bytes, mut have) = ([0; PREAMBLE_BYTES], 0);
+        let heard = read_on(&mut self.stream, &mut bytes, &mut have, "all of its greeting", &self.until);
+        let Err(why) = heard else { return Ok(bytes) };
+        let begun = &bytes[..have];
+        // Strangers may say less than a preamble before they close or wait.
+        if !begun.starts_with(&MAGIC) && !MAGIC.starts_with(begun) {
+            return Err(PreambleError::begun(begun).into());
+        }
+        Err(match why {
+            SecureError::Timeout { after, .. } if have == 0 => SecureError::Mute { after },
+            SecureError::Io { source, .. }
+                if matches!(
+                    source.kind(),
+                    UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe
+                ) =>
+            {
+                SecureError::HungUp { source }
+            }
+            other => other,
+        })
     }
 
     /// The server's next answer of this length, or why there is none.
@@ -173,7 +238,7 @@ pub fn connect(
     let mut dialled = Dialled { stream, until };
     let ours = Preamble::ours(access.is_keyed());
     dialled.say(&ours.encode(), "sending the preamble")?;
-    let theirs: [u8; PREAMBLE_BYTES] = dialled.hear("the peer's preamble")?;
+    let theirs = dialled.hear_preamble()?;
     Asking::check(ours, &theirs)?;
     let exchange: [u8; EXCHANGE_BYTES] =
         dialled.hear_answer("the peer's key exchange").map_err(|error| match error {
@@ -263,6 +328,7 @@ impl SecureReader {
 
     fn unseal(&mut self, sealed: &[u8], into: &mut Vec<u8>) -> io::Result<()> {
         let mut plain = vec![0; sealed.len()];
+        // Who gives the connection up for it (`Loss::of`) knows it by the kind of error.
         let len = self
             .cipher
             .read_message(self.nonce, sealed, &mut plain)
@@ -333,6 +399,27 @@ mod tests {
         far.join().unwrap();
     }
 
+    /// Whatever byte of a piece was changed on the way, nothing of it is used.
+    #[test]
+    fn a_piece_that_was_changed_on_the_way_gives_nothing_of_itself() {
+        for at in [2, 9, 17] {
+            let (client, server) = pair();
+            let far = std::thread::spawn(move || serve(server, keyed("open sesame")).unwrap());
+            let (writer, mut reader) = connect(client, &keyed("open sesame"), patience()).unwrap();
+            let (far_writer, _far_reader) = far.join().unwrap();
+            // The other end's next piece, with one bit turned by somebody between them.
+            let mut sealed = vec![0; 2 + 3 + TAG_BYTES];
+            let len = far_writer.cipher.write_message(0, b"yes", &mut sealed[2..]).unwrap();
+            sealed[..2].copy_from_slice(&(len as u16).to_be_bytes());
+            sealed[at] ^= 1;
+            (&far_writer.stream).write_all(&sealed).unwrap();
+            let mut plain = vec![];
+            let error = reader.receive(&mut plain).unwrap_err();
+            assert_eq!((error.kind(), plain.len()), (io::ErrorKind::InvalidData, 0), "byte {at}");
+            drop(writer);
+        }
+    }
+
     #[test]
     fn a_wrong_key_and_no_key_are_told_apart() {
         let (client, server) = pair();
@@ -388,9 +475,42 @@ mod tests {
             let start = std::time::Instant::now();
             let error =
                 connect(client, &Access::Loopback, RealClock::new().deadline(patience)).err().unwrap();
-            assert!(matches!(error, SecureError::Timeout { .. }), "{error}");
+            let as_expected = match error {
+                SecureError::Timeout { .. } => drips,
+                SecureError::Mute { .. } => !drips,
+                _ => false,
+            };
+            assert!(as_expected, "{error}");
             assert!(start.elapsed() < 3 * patience, "dripping bytes extended the deadline");
             far.join().unwrap();
+        }
+    }
+
+    /// What a server of another sort says, and then closes.
+    fn told_by_a_stranger(says: &'static [u8]) -> SecureError {
+        let (client, mut server) = pair();
+        let far = std::thread::spawn(move || {
+            // Whoever closes on bytes that it has not read resets, which may overtake what it said.
+            drop(server.read_exact(&mut [0; PREAMBLE_BYTES]));
+            drop(server.write_all(says));
+        });
+        let error = connect(client, &Access::Loopback, patience()).err().unwrap();
+        far.join().unwrap();
+        error
+    }
+
+    #[test]
+    fn who_is_no_server_of_ours_is_told_by_what_it_says_and_by_its_silence() {
+        let alert = told_by_a_stranger(&[0x15, 3, 3, 0, 2, 2, 70]);
+        assert!(matches!(alert, SecureError::Preamble(PreambleError::NotOurs { .. })), "{alert}");
+        assert!(alert.to_string().contains("as a TLS server does"), "{alert}");
+        let web = told_by_a_stranger(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        assert!(web.to_string().contains("as a web server does"), "{web}");
+        // The beginning of a preamble is none of a stranger's.
+        for says in [&b""[..], b"PATHPR"] {
+            let closed = told_by_a_stranger(says);
+            assert!(matches!(closed, SecureError::HungUp { .. }), "{closed}");
+            assert!(closed.to_string().contains("was closed before a greeting came"), "{closed}");
         }
     }
 }

@@ -42,7 +42,7 @@ pub use ports::check_spec as check_ports_spec;
 pub use session_facts::SessionFacts;
 pub use smb::check as check_smb;
 pub use traffic::{
-    beside, beside_ns, each_way, one_by_one, one_by_one_ns, sum_up, sum_up_together, together,
+    beside, beside_ns, each_way, one_by_one, one_by_one_ns, sum_up, sum_up_together, together, together_again,
 };
 
 use pathproof_api::{Clock, Offer, OptionValues, Tick, TransportError};
@@ -153,7 +153,7 @@ pub trait Prepared {
 }
 
 /// What every kind of step says of itself. Neither this trait nor those below have an answer of their own: a kind that comes later would get it
-/// without a word (`tests/edges/kinds.rs`).
+/// silently (`tests/edges/kinds.rs`).
 pub trait Kind: Sync {
     /// Short name for people.
     fn name(&self, spec: &StepSpec) -> String;
@@ -471,7 +471,7 @@ fn both_done(context: &mut Context<'_>, patience_ns: u64, what: &str) -> Option<
     }
 }
 
-/// Why threads that wait in the kernel cannot be told of an end.
+/// Why threads that wait in the kernel cannot be informed of an end.
 fn no_ending(error: &io::Error) -> StepError {
     let message = crate::descriptors::advice(error).unwrap_or_else(|| {
         format!("no pipe can be made: {error}; run again, and look at what this host lacks")

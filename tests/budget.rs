@@ -129,7 +129,7 @@ fn kept(output: &Output, took: Duration) -> Value {
     let steps = doc["steps"].as_array().unwrap();
     if steps.iter().any(cut) {
         let findings = doc["findings"].as_array().unwrap();
-        assert!(findings.iter().any(|f| f["code"] == "RUN-CUT"), "cut without a word: {:#}", brief(&doc));
+        assert!(findings.iter().any(|f| f["code"] == "RUN-CUT"), "cut silently: {:#}", brief(&doc));
         assert_ne!(output.status.code(), Some(0), "{:#}", brief(&doc));
     }
     doc
@@ -203,7 +203,7 @@ fn a_path_that_swallows_everything_in_the_middle_of_a_check_ends_it_in_time() {
     let b = lab.host("b");
     let (output, took) = lab.quick(move || {
         std::thread::sleep(Duration::from_secs(3));
-        // What arrives for an address that nobody has is dropped without a word.
+        // What arrives for an address that nobody has is dropped silently.
         shell(&format!("ip -n {b} addr flush dev e0")).expect("the link is there");
     });
     let doc = kept(&output, took);

@@ -85,6 +85,8 @@ fn a_shell_completes_values_and_not_names_of_options_alone() {
         (&["pathproof", "check", "stor2", "--over", "sm"], &["smbd"]),
         (&["pathproof", "bench", "stream", "stor2", "--verb", "se"], &["send"]),
         (&["pathproof", "migrate", "stor2", "--policy", "hyperv-"], &["hyperv-2008r2"]),
+        (&["pathproof", "bench", "file", "//stor2/vms", "--over", "sm"], &["smbd"]),
+        (&["pathproof", "contend", "hv2", "--over", "mu"], &["multi"]),
         (&["pathproof", "explain", "MTU-BLACKH"], &["MTU-BLACKHOLE"]),
         (&["pathproof", "man", "chec"], &["check"]),
         // What there is not, and what a file is named for: that is the shell's own affair.

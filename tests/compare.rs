@@ -139,7 +139,7 @@ fn a_check_is_held_against_its_baseline() {
     let held = run(&["check", "--self", "--quick", "--baseline", &dreamt, "--format", "json"]);
     let doc = document(&held);
     let verdict = doc["verdicts"].as_array().unwrap().iter().find(|v| v["subject"] == "baseline").unwrap();
-    // Where a quick run is too short to tell noise, what cannot be told is no pass.
+    // Where a quick run is too short to tell noise, what cannot be determined is no pass.
     assert!(["fail", "inconclusive"].contains(&verdict["outcome"].as_str().unwrap()), "{verdict:#}");
     assert_ne!(held.status.code(), Some(0));
     let refused = run(&["check", "--self", "--baseline", "nosuch.json"]);

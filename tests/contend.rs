@@ -588,7 +588,6 @@ fn what_cannot_be_meant_is_refused_before_anybody_is_dialled() {
     assert!(refused(&["--over", "multi", "--nic", "backup=lo"]).contains("--backups 1"));
     assert!(refused(&["--over", "multi", "--nic", "storage=lo", "--lose", "lo"]).contains("leave --nic"));
     assert!(refused(&["--dscp", "heartbeat=64"]).contains("0 to 63"));
-    assert!(refused(&["--over", "smbd", "--dscp", "storage=26"]).contains("--dscp"));
     assert!(refused(&["--priority", "storage=8"]).contains("0 to 7"));
     assert!(refused(&["--over", "rdma", "--priority", "storage=3"]).contains("--priority"));
     assert!(refused(&["--share", "storage"]).contains("CLASS=PERCENT"));

@@ -251,3 +251,61 @@ fn a_fresh_result_keeps_the_promised_names() {
         }
     }
 }
+
+/// What programs were written for when version 1 was all there was, by the names of it: the schema is made of the types, so what it has, documents
+/// have. What was given up stands at the end of docs/RESULT-FORMAT.md.
+#[test]
+fn names_that_programs_rely_on_did_not_change_with_the_version() {
+    let schema = std::fs::read(project("results/schema/v2.json")).expect("the schema can be read");
+    let schema: Value = serde_json::from_slice(&schema).expect("the schema is JSON");
+    let named = |list: &str, name: &str| schema["$defs"][list]["properties"].get(name).is_some();
+    // Where in a step of version 1 things are, and the list of fields that they have now.
+    let places = [
+        ("/paths", "MtuPath"),
+        ("/rounds", "MigrateRound"),
+        ("/summary/rtt_ns", "LatencySummary"),
+        ("/error", "StepError"),
+    ];
+    let mut seen = vec![];
+    for (file, doc) in golden().into_iter().filter(|(name, _)| name.starts_with("v1/")) {
+        let steps = doc["steps"].as_array().unwrap();
+        let in_steps = places.into_iter().flat_map(move |(place, list)| {
+            let found = steps.iter().filter_map(move |step| step.pointer(place));
+            found.map(move |found| (place, list, found))
+        });
+        let beside = [("/verdicts", "Verdict"), ("/findings", "Finding")];
+        let beside = beside.into_iter().map(|(place, list)| (place, list, doc.pointer(place).unwrap()));
+        for (place, list, found) in in_steps.chain(beside) {
+            for one in found.as_array().map_or(std::slice::from_ref(found), Vec::as_slice) {
+                for name in one.as_object().into_iter().flat_map(|fields| fields.keys()) {
+                    assert!(named(list, name), "{file}: {place} has {name}, and version 2 does not");
+                    seen.push(place);
+                }
+            }
+        }
+    }
+    let unseen = places.map(|(place, _)| place).into_iter().filter(|place| !seen.contains(place));
+    assert_eq!(unseen.collect::<Vec<_>>(), [""; 0], "no document of version 1 has these");
+    for name in [
+        "kind",
+        "name",
+        "over",
+        "direction",
+        "summary",
+        "flows",
+        "error",
+        "paths",
+        "rounds",
+        "total_ns",
+        "downtime_ns",
+        "verified",
+    ] {
+        assert!(named("Step", name), "a step has no {name}");
+    }
+    for name in ["dialect", "multichannel", "interfaces", "signing_required", "encryption_required"] {
+        assert!(named("SmbServer", name), ".smb has no {name}");
+    }
+    for name in ["address", "index", "rdma", "rss", "speed_bits_per_s"] {
+        assert!(named("SmbInterface", name), ".smb.interfaces[] has no {name}");
+    }
+}

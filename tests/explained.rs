@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use pathproof_model::criteria::limits;
 use pathproof_model::glossary::meanings;
+use pathproof_model::soak::SoakEventKind;
 
 use crate::support::*;
 
@@ -77,6 +78,14 @@ fn every_check_and_every_limit_is_explained() {
     let known = |check: &&str| !meanings(check).is_empty() || !meanings(&format!("{check}-p99")).is_empty();
     let unknown: Vec<&&str> = checks.iter().filter(|check| !known(check)).collect();
     assert!(unknown.is_empty(), "bench/model/src/glossary/words.txt does not explain {unknown:?}");
+    // The table that the result format sends programs to.
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/MEASUREMENT.md"));
+    let page = page.unwrap();
+    let (_, table) = page.split_once("| criterion | of | limit |").expect("the table stands there");
+    let (table, _) = table.split_once("\n\n").expect("it has an end");
+    let named: BTreeSet<&str> = table.split('`').skip(1).step_by(2).collect();
+    let missing: Vec<&&str> = checks.iter().filter(|check| !is_in(&named, check)).collect();
+    assert!(missing.is_empty(), "the table of docs/MEASUREMENT.md has no {missing:?}");
     for limit in limits() {
         assert!(
             !meanings(&limit.name()).is_empty() && !meanings(limit.bare()).is_empty(),
@@ -85,6 +94,76 @@ fn every_check_and_every_limit_is_explained() {
         );
         assert!(limit.about.len() > 20, "{} has no reason in criteria.toml", limit.name());
     }
+}
+
+/// Whether a table names a check, or the percentile that is put behind it.
+fn is_in(named: &BTreeSet<&str>, check: &str) -> bool {
+    named.contains(check) || named.contains(format!("{check}-p99").as_str())
+}
+
+/// The texts in quotes, in order.
+fn quoted(source: &str) -> impl Iterator<Item = &str> {
+    source.split('"').skip(1).step_by(2)
+}
+
+#[test]
+fn every_column_and_every_figure_of_a_form_for_programs_is_explained() {
+    let csv = sources("bench/report/src/csv.rs");
+    let heads = ["const HEADS", "const JUDGED"].map(|list| {
+        let (_, rest) = csv.split_once(list).unwrap();
+        rest.split_once("];").unwrap().0.split_once('=').unwrap().1.to_owned()
+    });
+    let figures = sources("bench/model/src/figures.rs");
+    let metrics = sources("bench/report/src/openmetrics.rs");
+    let named = |text: &&str| {
+        text.len() > 2 && text.chars().all(|c| c.is_ascii_lowercase() || "_0123456789".contains(c))
+    };
+    let mut words: BTreeSet<&str> = heads.iter().flat_map(|list| quoted(list)).collect();
+    assert_eq!(words.len(), 18, "{words:?}");
+    words.extend(quoted(&figures).filter(named));
+    words.extend(quoted(&metrics).filter(|text| text.starts_with("pathproof_")).filter(named));
+    words.extend(["subject", "criterion", "code", "severity", "in", "slot_start"]);
+    assert!(words.len() > 55, "{words:?}");
+    let unknown: Vec<&&str> = words.iter().filter(|word| meanings(word).is_empty()).collect();
+    assert!(unknown.is_empty(), "bench/model/src/glossary/words.txt does not explain {unknown:?}");
+}
+
+#[test]
+fn every_verdict_is_explained_by_its_name() {
+    let subjects = sources("bench/model/src/subject.rs");
+    let names = quoted_behind(&subjects, &["f.write_str(", "write!(f, "]);
+    assert!(names.len() > 20, "{names:?}");
+    let of_codes = |name: &&&str| !name.starts_with("finding/");
+    let unknown: Vec<&&str> =
+        names.iter().filter(of_codes).filter(|name| meanings(name).is_empty()).collect();
+    assert!(unknown.is_empty(), "bench/model/src/glossary/words.txt does not explain {unknown:?}");
+}
+
+#[test]
+fn every_word_of_a_mesh_a_soak_and_a_comparison_is_explained() {
+    let mesh = sources("bench/report/src/mesh.rs");
+    let mut words = quoted_behind(&mesh, &["Column::words(", "Column::figures(", "Fact::new("]);
+    let suspects = sources("bench/model/src/mesh/suspect.rs");
+    words.extend(suspects.split("SuspectKind::").skip(1).filter_map(|kind| {
+        kind.split_once(" => \"")
+            .filter(|(kind, _)| kind.chars().all(char::is_alphabetic))?
+            .1
+            .split('"')
+            .next()
+    }));
+    words.extend(SoakEventKind::BAD.map(SoakEventKind::word));
+    let comparison = sources("bench/report/src/comparison.rs");
+    let outcomes =
+        ["CompareOutcome::", "FigureVerdict::"].into_iter().flat_map(|of| comparison.split(of).skip(1));
+    words.extend(outcomes.filter_map(|arm| {
+        let said = arm.split_once(" => ").filter(|(kind, _)| kind.chars().all(char::is_alphabetic))?.1;
+        said.trim_start_matches('(').strip_prefix('"')?.split('"').next()
+    }));
+    // Signs, which stand in help.
+    words.retain(|word| word.chars().any(char::is_alphabetic));
+    assert!(words.len() > 25 && words.contains("WORSE") && words.contains("reach"), "{words:?}");
+    let unknown: Vec<&&str> = words.iter().filter(|word| meanings(word).is_empty()).collect();
+    assert!(unknown.is_empty(), "bench/model/src/glossary/words.txt does not explain {unknown:?}");
 }
 
 /// What really stands on screens, as the snapshots have it: the words before the figures.
@@ -127,6 +206,8 @@ fn a_word_is_explained_as_it_is_typed_and_a_wrong_one_gets_the_nearest_right_one
         (&["explain", "round-trip-jitter"], "Limit latency.jitter_max_ns: 5ms"),
         (&["explain", "size"], "64KiB"),
         (&["explain", "CPU", "C/S"], "cores"),
+        (&["explain", "throughput/tcp/out"], "oodput"),
+        (&["explain", "finding/MTU-BLACKHOLE"], "MTU-BLACKHOLE (error)"),
     ] {
         let output = run(typed);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -167,6 +167,27 @@ fn ctrl_c_ends_the_run_with_what_the_far_end_measured() {
     assert!(lab.is_quiet(), "still there: {}", lab.left_there());
 }
 
+/// An ssh that asks for a password has switched off what the terminal shows: it is given the time to switch it on again.
+#[test]
+fn ctrl_c_while_the_command_asks_something_ends_it_in_order_and_at_once() {
+    let scratch = Scratch::new("farask");
+    let [asks, tidied] = ["asks", "tidied"].map(|name| scratch.path(name));
+    let asking = format!(
+        "#!/bin/sh\ntrap 'echo >{tidied}; exit 255' TERM\necho >{asks}\nwhile :; do sleep 0.05; done\n"
+    );
+    let folder = programs(&scratch, &[("asking", &asking)]);
+    let mut command = pathproof(&["check", "127.0.0.1", "--quick", "--via", "asking"]);
+    command.env("PATH", path(&folder)).process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut client = command.spawn().unwrap();
+    assert!(until(Duration::from_secs(10), || Path::new(&asks).exists()), "it was not started");
+    let group = format!("-{}", client.id());
+    let begun = Instant::now();
+    assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
+    assert_eq!(wait_within(&mut client, LIMIT).code(), Some(130));
+    assert!(Path::new(&tidied).exists(), "it was killed without a word");
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
 #[test]
 fn where_there_is_no_pathproof_it_is_lent_and_gone_afterwards() {
     let Some(lab) = Lab::new("farcopy", &[]) else { return };
@@ -425,6 +446,20 @@ fn who_is_not_let_in_by_ssh_hears_why() {
     assert_eq!(refused.status.code(), Some(2), "{said}");
     for part in ["Permission denied (publickey)", "exit status 255", "`ssh -l root 127.0.0.1 sh`", "by hand"]
     {
+        assert!(said.contains(part), "{part:?} is missing in {said}");
+    }
+}
+
+#[test]
+fn a_host_that_ssh_does_not_know_yet_is_told_with_the_command_that_asks() {
+    let Some(sshd) = Sshd::new("sshkey", &[]) else { return };
+    let settings = sshd.scratch.path("ssh_config");
+    let strict = std::fs::read_to_string(&settings).unwrap().replace("accept-new", "yes");
+    std::fs::write(&settings, strict).unwrap();
+    let refused = run_within(sshd.client(&OVER_SSH), LIMIT);
+    let said = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    for part in ["Host key verification failed", "`ssh -l root 127.0.0.1 sh`", "by hand with `true`"] {
         assert!(said.contains(part), "{part:?} is missing in {said}");
     }
 }

@@ -300,13 +300,19 @@ fn faulty(fault: Fault, arguments: &[&str]) -> (Output, String, bool) {
 fn what_a_server_does_wrong_is_one_sentence_and_no_verdict() {
     for (fault, sentence) in [
         (Fault::Close(Smb::Write), "closed the connection during WRITE"),
+        (Fault::Close(Smb::Create), "closed the connection during CREATE"),
+        (Fault::Stall(Smb::Create), "no answer to CREATE within 700ms"),
         (Fault::Stall(Smb::Write), "no answer to WRITE within 700ms"),
+        (Fault::Pending(Smb::Write), "no answer to WRITE within 700ms"),
+        (Fault::Drip(Smb::Write), "no answer to WRITE within 700ms"),
         (Fault::Oversize(Smb::Write), "16777215 bytes is announced"),
         (Fault::FourGib(Smb::Write), "begins with [ff, ff, ff, ff], which is not SMB"),
         (Fault::Status(Smb::Write, 0xC000_007F), "the disk under the share is full"),
         (Fault::Status(Smb::Write, 0xC000_0054), "somebody else has locked the file"),
         (Fault::Status(Smb::TreeConnect, 0xC000_00CC), "there is no such share"),
+        (Fault::Status(Smb::Create, 0xC000_0022), "the account may not do that"),
         (Fault::BadSignature(Smb::Write), "wrong or missing signature"),
+        (Fault::AnswersTwice(Smb::Write), "compounded although the question was not"),
         (Fault::Sealed(Smb::Write), "wrong or missing signature"),
         (Fault::Downgraded, "somebody between the two ends changed the negotiation"),
         (Fault::Credits(0), "grants too few credits"),
@@ -321,14 +327,35 @@ fn what_a_server_does_wrong_is_one_sentence_and_no_verdict() {
     }
 }
 
-/// Read back, half of what was asked for; and more credits than anybody needs, which is no fault.
+/// Read back, half of what was asked for, or twice as much as there is.
 #[test]
-fn a_short_answer_is_a_fault_and_many_credits_are_none() {
-    let (output, said, left) = faulty(Fault::ShortRead, &["--read"]);
-    assert_eq!((output.status.code(), left), (Some(2), false), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
-    let (output, said, left) = faulty(Fault::Credits(65535), &["--write"]);
-    assert_eq!((output.status.code(), left), (Some(0), false), "{said}");
+fn an_answer_that_lies_about_its_length_is_a_fault() {
+    for (fault, sentence) in [
+        (Fault::ShortRead, "it moved 2048 of 4096 bytes"),
+        (Fault::LongRead, "it holds more than was asked for"),
+        (Fault::Drip(Smb::Read), "no answer to READ within 700ms"),
+    ] {
+        let (output, said, left) = faulty(fault, &["--read"]);
+        assert_eq!((output.status.code(), left), (Some(2), false), "{fault:?}: {said}");
+        assert!(said.contains(sentence) && said.lines().count() == 1, "{fault:?}: {said}");
+    }
+}
+
+/// More credits than anybody needs, answers that come apart, and compounds that are refused or half done.
+#[test]
+fn what_a_server_may_do_and_what_can_be_lived_with_are_no_faults() {
+    for fault in [
+        Fault::Credits(65535),
+        Fault::Apart,
+        Fault::ApartBackwards,
+        Fault::NoRelated,
+        Fault::NoCompounds,
+        Fault::FirstOnly,
+    ] {
+        let (output, said, left) = faulty(fault, &["--write"]);
+        assert_eq!((output.status.code(), left), (Some(0), false), "{fault:?}: {said}");
+        assert_eq!(document(&output)["steps"][0]["file"]["removed"], true, "{fault:?}");
+    }
 }
 
 #[test]
@@ -385,6 +412,22 @@ fn a_server_that_says_it_wrote_and_did_not_is_found_out() {
     assert_eq!(output.status.code(), Some(0), "its word is all there is");
 }
 
+/// What a channel that is lost still carries must not undo what was written since: a server tells it by its ChannelSequence, or is found out.
+#[test]
+fn a_late_write_of_a_channel_that_was_lost_is_named() {
+    let several = ["--over", "multi", "--channels", "2", "--address", "127.0.0.1"];
+    let (output, said, _) = faulty(Fault::LateWrite, &[&["--write", "--verify"], &several[..]].concat());
+    let document = document(&output);
+    let step = &document["steps"][0];
+    assert_eq!(output.status.code(), Some(1), "{said}\n{:#}\n{step:#}", document["verdicts"]);
+    assert_eq!(step["file"]["channels_lost"], 1, "{step:#}");
+    assert_eq!((&step["file"]["wrong_blocks"], &step["file"]["stale_blocks"]), (&1.into(), &1.into()));
+    let findings = document["findings"].as_array().unwrap();
+    let found = findings.iter().find(|finding| finding["code"] == "SMB-LATE-WRITE");
+    let evidence = found.unwrap_or_else(|| panic!("{findings:#?}"))["evidence"].as_str().unwrap();
+    assert!(evidence.contains("1 of 1 pieces") && evidence.contains("lost once"), "{evidence}");
+}
+
 /// A scanner that has it open, and a server that does not say.
 #[test]
 fn a_file_that_is_kept_is_not_told_as_removed() {
@@ -429,7 +472,10 @@ fn what_cannot_be_is_refused_before_anybody_is_asked() {
         (run(share, &password, &["--file-size", "4MiB"]), "--file-size"),
         (run(share, &password, &["--channels", "2"]), "--over tcp is one connection"),
         (run(share, &password, &["--invalidate"]), "memory for RDMA: --over smbd"),
-        (run(share, &password, &["--over", "multi", "--tcp-first"]), "channels of SMB Direct: --over smbd"),
+        (
+            run(share, &password, &["--over", "multi", "--tcp-first"]),
+            "channels of SMB Direct; add --over smbd",
+        ),
         (run(share, &password, &["--over", "smbd", "--invalidate", "--register-each"]), "--register-each"),
         (run(share, &password, &["--mix", "0:0"]), "reads:writes"),
         (run(share, &scratch.path("nothing"), &[]), "--password-file"),
@@ -467,6 +513,13 @@ fn a_check_of_a_share_is_a_ladder_whose_rungs_are_proved() {
     let output = check(&smbd, &[]);
     let document = document(&output);
     assert_eq!(document["error"], Value::Null, "{document:#}");
+    for rung in document["ladder"].as_array().unwrap() {
+        // What is not known is there, and null.
+        let missing = ["rung", "goodput_bits_per_s", "share_of_below", "proof", "reason"]
+            .into_iter()
+            .filter(|field| rung.get(field).is_none());
+        assert_eq!(missing.count(), 0, "{rung:#}");
+    }
     for direction in ["out", "in"] {
         for name in ["smb-tcp", "smb-multichannel"] {
             let rung = rung(&document, name, direction);

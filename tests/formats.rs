@@ -238,6 +238,8 @@ WORDS = {"fit": "FIT", "not-fit": "NOT FIT", "cannot-tell": "CANNOT TELL"}
 first = text[text.index("<h1"):]
 first = first[first.index(">") + 1:first.index("</h1>")]
 assert first == WORDS.get(doc["outcome"], first), first
+title = text[text.index("<title>") + 7:text.index("</title>")]
+assert title.startswith(f"pathproof: {first}, ") and len(title) > len(first) + 13, title
 assert "@import" not in text and "url(" not in text and "<script" not in text and "http://" not in text
 for finding in doc["findings"]:
     assert finding["code"] in page.said, finding["code"]
@@ -257,6 +259,8 @@ doc = json.load(open(sys.argv[1]))
 rows = list(csv.DictReader(open(sys.argv[2], newline="")))
 assert all(None not in row and None not in row.values() for row in rows), "as many cells as heads"
 assert all(not cell or cell[0] not in "=@" for row in rows for cell in row.values()), "no formula"
+*rows, run = rows
+assert (run["kind"], run["figure"], run["outcome"]) == ("run", "outcome", doc["outcome"]), "what it came to"
 checks = [row for row in rows if row["kind"] == "check"]
 assert len(checks) == sum(len(verdict["checks"]) for verdict in doc["verdicts"])
 for row in rows:
@@ -284,7 +288,8 @@ UNITS = {"bits_per_second", "seconds", "bytes", "ratio", "count"}
 APART = ["step", "flow", "direction", "local_nic", "remote_nic", "family", "figure"]
 for doc, made in zip(sys.argv[1::2], sys.argv[2::2]):
     doc, table = json.load(open(doc)), pandas.read_csv(made, dtype={"step": "Int64", "family": "Int64"})
-    figures, checks = table[table["kind"] != "check"], table[table["kind"] == "check"]
+    figures, checks, runs = (table[kinds] for kinds in (~table["kind"].isin(["check", "run"]), table["kind"] == "check", table["kind"] == "run"))
+    assert list(runs["outcome"]) == [doc["outcome"]], made
     for column in ("value", "limit"):
         assert table[column].dtype.kind in "fi" or table[column].isna().all(), (made, column, table[column].dtype)
     assert figures["value"].notna().all() and set(figures["unit"]) <= UNITS, made

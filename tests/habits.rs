@@ -50,7 +50,11 @@ fn iperf3_s_words_measure_or_say_what_to_type() {
     assert_eq!(asked, (&2.into(), &"both".into(), &100_000_000.into(), &8192.into()));
     const NOBODY: &str = "127.0.0.1:1";
     told(&["-c", NOBODY, "-u", "-b", "1G"], "Type: pathproof check");
+    told(&["-c", NOBODY, "-u", "-b", "1G"], "pathproof bench packets 127.0.0.1:1");
     told(&["-c", NOBODY, "-w", "4M"], "Type: pathproof check");
+    told(&["-c", NOBODY, "-4", "-t", "10", "-P", "4"], "pathproof -c ADDRESS");
+    told(&["-c", NOBODY, "--nonsense"], "there is no --nonsense here; leave it out");
+    told(&["-s", "-J"], "pathproof -c HOST -J");
     told(&["bench", "stream", NOBODY, "-w", "4M"], "Type: pathproof check");
     told(&["check", "127.0.0.1", "-p", "5000"], "Type: pathproof check 127.0.0.1:5000");
     told(&["bench", NOBODY, "-t", "1"], "type: pathproof bench stream 127.0.0.1:1 -t 1");
@@ -268,11 +272,24 @@ fn a_support_bundle_names_nobody_and_says_what_it_lacks() {
     for node in doc["nodes"].as_array_mut().unwrap() {
         node["environment"]["hostname"] = "hypervisor-one.corp.example".into();
     }
-    doc["nodes"][1]["name"] = "hypervisor-one:7797".into();
+    doc["nodes"][1]["name"] = "maintenance@hypervisor-one:7797".into();
+    doc["nodes"][0]["environment"]["nics"][0]["mac"] = "0c:42:a1:ab:cd:ef".into();
+    doc["findings"] = serde_json::json!([{
+        "code": "RUN-LEFT-OUT", "severity": "info", "meaning": "", "next": "look into /home/alice-private",
+        "evidence": "ssh -l maintenance hypervisor-two.corp.example, enx0c42a1abcdef, MAC=0c:42:a1:ab:cd:ef:0c:42:a1:ab:cd:ef:08:00, \
+                     addr:10.91.77.2, password=hunter22 and the key amber-badger-cedar-dune",
+    }]);
     std::fs::write(&result, serde_json::to_vec(&doc).unwrap()).unwrap();
     let [plain, raw] = ["plain", "raw"].map(|name| scratch.path(name) + "/");
-    let said = out(&["support-bundle", "--result", &result, "-o", &plain]);
-    assert!(said.contains("names and addresses replaced"), "{said}");
+    let mut bundle = pathproof(&["support-bundle", "--result", &result, "-o", &plain]);
+    bundle.env("USER", "somebody-here").env("PATHPROOF_KEY", "amber-badger-cedar-dune");
+    let made = run_within(bundle, Duration::from_secs(30));
+    let said = String::from_utf8_lossy(&made.stdout).into_owned();
+    assert!(
+        made.status.success() && said.contains("names and addresses replaced"),
+        "{said}{}",
+        stderr(&made)
+    );
     out(&["support-bundle", "--result", &result, "--raw", "-o", &raw]);
     let read = |folder: &str, name: &str| std::fs::read_to_string(format!("{folder}{name}")).unwrap();
     for name in ["version.txt", "facts.json", "devices.txt", "drivers.txt", "settings.txt", "result.json"] {
@@ -280,7 +297,20 @@ fn a_support_bundle_names_nobody_and_says_what_it_lacks() {
     }
     assert!(read(&raw, "result.json").contains("hypervisor-one.corp.example"));
     let facts: serde_json::Value = serde_json::from_str(&read(&raw, "facts.json")).unwrap();
-    let mut secret = vec!["hypervisor-one".to_owned(), "corp".into()];
+    let named = [
+        "hypervisor-one",
+        "hypervisor-two",
+        "corp",
+        "maintenance",
+        "alice",
+        "abcdef",
+        "ab:cd:ef",
+        "10.91.77",
+        "hunter22",
+        "badger",
+    ];
+    let mut secret = named.map(str::to_owned).to_vec();
+    assert!(named.iter().all(|name| read(&raw, "result.json").contains(name)), "they were there");
     secret
         .extend(facts["environment"]["hostname"].as_str().filter(|name| name.len() >= 4).map(str::to_owned));
     for nic in facts["environment"]["nics"].as_array().unwrap() {

@@ -207,7 +207,7 @@ fn each_network_that_is_taken_down_is_stood_in_for_by_the_others_and_carries_aga
         assert_eq!(loss["reason"], json!(null), "{network:#}");
         let other = if network["subnet"] == "10.63.1.0/24" { "10.63.2.0/24" } else { "10.63.1.0/24" };
         assert_eq!((&loss["left"], &loss["lost_bytes"]), (&json!([other]), &json!(0)), "{network:#}");
-        // The order foretells the same.
+        // The order predicts the same.
         assert_eq!(network["if_lost"]["csv"], other);
         for figure in ["gap_ns", "noticed_after_ns", "returned_after_ns"] {
             assert!(loss[figure].as_u64().is_some_and(|ns| ns < 5_000_000_000), "{figure}: {network:#}");

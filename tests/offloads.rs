@@ -62,16 +62,16 @@ fn tried<'a>(doc: &'a Value, end: &str, off: &str) -> &'a Value {
         .unwrap_or_else(|| panic!("{off} at the {end} was not tried: {rows:#?}"))
 }
 
-/// A pair of TAPs in the place of the veth, the first of which leaves checksums out of long packets.
+/// A pair of TAPs in the place of the veth, the first of which leaves checksums out of long packets, or does what else it is told to.
 struct LazyNic(Child);
 
 impl LazyNic {
-    fn between(hosts: &TwoHosts) -> Option<LazyNic> {
+    fn between(hosts: &TwoHosts, fault: &[&str]) -> Option<LazyNic> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/lab/lazy-nic");
         let ends = [0, 1].map(|host| format!("{}:tap0", hosts.name(host)));
         assert!(ip(&["-n", hosts.name(0), "link", "del", "eth0"]));
-        let mut child =
-            Command::new(script).args(&ends).stdout(Stdio::piped()).spawn().expect("python3 runs");
+        let mut nic = Command::new(script);
+        let mut child = nic.args(&ends).args(fault).stdout(Stdio::piped()).spawn().expect("python3 runs");
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let nic = LazyNic(child);
@@ -98,7 +98,7 @@ impl Drop for LazyNic {
 #[test]
 fn the_offload_that_breaks_the_path_is_named_and_the_path_is_healed_by_what_is_advised() {
     let Some(hosts) = hosts("lazy") else { return };
-    let Some(_nic) = LazyNic::between(&hosts) else { return };
+    let Some(_nic) = LazyNic::between(&hosts, &[]) else { return };
     let before = [0, 1].map(|host| settings(&hosts, host, "tap0"));
     assert!(before[0].contains("tx-checksumming: on"), "{}", before[0]);
     let _server = serve(&hosts, &["--allow-offloads"]);
@@ -125,8 +125,7 @@ fn the_offload_that_breaks_the_path_is_named_and_the_path_is_healed_by_what_is_a
         "{:?}",
         codes(&doc)
     );
-    let faults: Vec<&Value> =
-        doc["findings"].as_array().unwrap().iter().filter(|one| one["code"] == "OFFLOAD-FAULT").collect();
+    let faults = faults(&doc);
     assert_eq!(faults.len(), 1, "{faults:#?}");
     let values = &faults[0]["values"];
     assert_eq!(
@@ -159,6 +158,90 @@ fn the_offload_that_breaks_the_path_is_named_and_the_path_is_healed_by_what_is_a
     let doc = document(&output);
     assert_eq!(output.status.code(), Some(0), "{:#}", doc["offloads"]);
     assert!(!codes(&doc).iter().any(|code| code.starts_with("OFFLOAD-")), "{:?}", codes(&doc));
+}
+
+/// A NIC two of whose offloads are at fault: as long as one of them is on, it spoils long packets.
+const TWO_AT_FAULT: [&str; 2] = ["--spoils-unless-off", "tx+gso"];
+
+fn faults(doc: &Value) -> Vec<&Value> {
+    doc["findings"].as_array().unwrap().iter().filter(|one| one["code"] == "OFFLOAD-FAULT").collect()
+}
+
+#[test]
+fn two_offloads_that_are_at_fault_together_are_named_together_and_the_path_is_healed_by_what_is_advised() {
+    let Some(hosts) = hosts("two") else { return };
+    let Some(_nic) = LazyNic::between(&hosts, &TWO_AT_FAULT) else { return };
+    let before = [0, 1].map(|host| settings(&hosts, host, "tap0"));
+    let _server = serve(&hosts, &[]);
+    let output = run_within(offloads(&hosts, &["--time", "500ms"]), LIMIT);
+    let doc = document(&output);
+    let rows = doc["offloads"].as_array().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}{rows:#?}", stderr(&output));
+    let is_sick = |row: &Value| row["out"]["checksum_errors"].as_u64() > Some(2);
+    // With all as it is, and with each of them off alone.
+    let as_is: Vec<&Value> = rows.iter().filter(|row| row["off"].is_null()).collect();
+    assert!(as_is.len() == 2 && as_is.into_iter().all(is_sick), "{rows:#?}");
+    for off in ["tx-checksumming", "generic-segmentation-offload"] {
+        let alone =
+            rows.iter().find(|row| row["end"] == "client" && row["off"] == off && row["with"].is_null());
+        assert!(alone.is_some_and(is_sick), "{off}: {rows:#?}");
+    }
+    let together: Vec<&Value> = rows.iter().filter(|row| row["with"].is_array()).collect();
+    assert_eq!(together.len(), 1, "nothing larger is tried once a pair heals: {together:#?}");
+    let pair = together[0];
+    assert_eq!((&pair["end"], &pair["off"]), (&"client".into(), &"tx-checksumming".into()), "{pair:#}");
+    assert_eq!(pair["with"], json!(["generic-segmentation-offload"]), "{pair:#}");
+    assert!(pair["restored"] == true && pair["out"]["goodput_bits_per_s"].as_u64() > Some(0), "{pair:#}");
+    assert_eq!(pair["out"]["checksum_errors"], 0, "{pair:#}");
+    let told = faults(&doc);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    let values = &told[0]["values"];
+    assert_eq!(
+        (&values["offload"], &values["with"], &values["nic"], &values["node"], &values["direction"]),
+        (&pair["off"], &pair["with"], &"tap0".into(), &0.into(), &"out".into())
+    );
+    assert_eq!([0, 1].map(|host| settings(&hosts, host, "tap0")), before);
+
+    // What is advised is typed as it stands there.
+    let next = told[0]["next"].as_str().unwrap();
+    let commands: Vec<&str> = next.split('`').filter(|part| part.starts_with("ethtool ")).collect();
+    assert_eq!(commands, ["ethtool -K tap0 tx off", "ethtool -K tap0 gso off"], "{next}");
+    for command in commands {
+        let words: Vec<&str> = command.split(' ').collect();
+        assert!(hosts.at(0, &words).output().unwrap().status.success(), "{command}");
+    }
+    let output = run_within(offloads(&hosts, &["--time", "500ms"]), LIMIT);
+    let doc = document(&output);
+    assert_eq!(output.status.code(), Some(0), "{:#}", doc["offloads"]);
+    assert!(!codes(&doc).iter().any(|code| code.starts_with("OFFLOAD-")), "{:?}", codes(&doc));
+}
+
+#[test]
+fn offloads_that_are_off_together_come_back_together_when_the_run_is_ended_meanwhile() {
+    let Some(hosts) = hosts("broken") else { return };
+    let Some(_nic) = LazyNic::between(&hosts, &TWO_AT_FAULT) else { return };
+    let before = [0, 1].map(|host| settings(&hosts, host, "tap0"));
+    let _server = serve(&hosts, &[]);
+    for (signal, code) in [("TERM", Some(143)), ("KILL", None)] {
+        let mut client =
+            offloads(&hosts, &["--time", "2s"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let await_nic = |what: &str, holds: &dyn Fn(&str) -> bool| {
+            let start = Instant::now();
+            while !holds(&settings(&hosts, 0, "tap0")) {
+                assert!(start.elapsed() < LIMIT, "{signal}, {what}: {}", settings(&hosts, 0, "tap0"));
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        };
+        let is_off = |now: &str, offload: &str| now.lines().any(|line| line == format!("{offload}: off"));
+        await_nic("both are off", &|now| {
+            is_off(now, "tx-checksumming") && is_off(now, "generic-segmentation-offload")
+        });
+        let sent = Command::new("kill").args([&format!("-{signal}"), &client.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "{signal}");
+        await_nic("both are on again", &|now| now == before[0]);
+        assert_eq!(wait_within(&mut client, LIMIT).code(), code, "{signal}");
+        assert_eq!([0, 1].map(|host| settings(&hosts, host, "tap0")), before, "{signal}");
+    }
 }
 
 #[test]

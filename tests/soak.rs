@@ -64,6 +64,22 @@ fn a_soak_measures_everything_and_its_document_is_a_result_like_others() {
             && total["ip_mtu_bytes"]["min"].as_u64() > Some(1000)
     );
     assert_eq!(total["away_ns"], 0);
+    let of = |format: &str| {
+        let report = run(&["report", &file, "--format", format]);
+        String::from_utf8(report.stdout.clone()).unwrap_or_else(|_| panic!("{format}: {}", stderr(&report)))
+    };
+    let slots = soak["slots"].as_array().unwrap().len();
+    let begins =
+        of("csv").lines().filter(|line| line.contains(",soak,") && line.contains(",slot_start,")).count();
+    assert_eq!(begins, slots, "a row for each part of the time line");
+    let sent = format!("}} {}", total["sent"]);
+    let metrics = of("openmetrics");
+    assert!(
+        metrics
+            .lines()
+            .any(|line| line.starts_with("pathproof_soak_datagrams_sent{") && line.ends_with(&sent)),
+        "{metrics}"
+    );
     for format in [&["--full"][..], &[]] {
         let report = run(&[&["report", &file][..], format].concat());
         let text = String::from_utf8_lossy(&report.stdout).into_owned();

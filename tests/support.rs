@@ -211,7 +211,7 @@ pub fn python_with(package: &str, module: &str) -> Result<PathBuf, String> {
     let quiet = |command: &mut Command| {
         let output = command.stdin(Stdio::null()).output().map_err(|e| e.to_string())?;
         let text = String::from_utf8_lossy(&output.stderr);
-        let last = || text.lines().last().unwrap_or("failed without a word").to_owned();
+        let last = || text.lines().last().unwrap_or("failed without a message").to_owned();
         if output.status.success() { Ok(()) } else { Err(last()) }
     };
     let name = package.split('=').next().unwrap_or(package);

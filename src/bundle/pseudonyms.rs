@@ -9,38 +9,157 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::Value;
 
+use super::notations::{bare, before_ipv6, grouped, guid, ipv4_within, octets, words, written};
+
 /// Names shorter than this stand in too many other words: only where one stands alone it is replaced.
 const NAME_LETTERS_MIN: usize = 3;
-/// What is called like this is nobody.
-const NOBODY: [&str; 6] = ["localhost", "here", "self", "unknown", "none", "linux"];
+/// What is called like this is nobody, or a system and the account that comes with it, or a word of ours, without which a result could not be read any more.
+const NOBODY: &[&str] = &[
+    "localhost",
+    "localdomain",
+    "here",
+    "self",
+    "unknown",
+    "none",
+    "linux",
+    "windows",
+    "root",
+    "admin",
+    "administrator",
+    "alpine",
+    "arch",
+    "centos",
+    "debian",
+    "fedora",
+    "opensuse",
+    "rocky",
+    "suse",
+    "ubuntu",
+    "client",
+    "server",
+    "peer",
+    "node",
+    "agent",
+    "storage",
+    "migration",
+    "backup",
+    "heartbeat",
+    "tcp",
+    "multi",
+    "rdma",
+    "smb",
+];
+/// What has names of several parts with dots between them.
+const DOTTED: [&str; 3] = ["host", "switch", "domain"];
+/// Windows cuts the name of a host to so many letters.
+const NETBIOS_LETTERS: usize = 15;
+/// Where names of a house's own end.
+const OWN_DOMAINS: [&str; 6] = [".local", ".lan", ".internal", ".intranet", ".corp", ".home.arpa"];
+/// Shorter, it would stand in other words.
+const SECRET_LETTERS_MIN: usize = 4;
+/// Behind what is called so, and an equals sign, there is something that nobody may see.
+const SECRETS: [&str; 6] = ["password", "passwd", "passphrase", "pass", "secret", "token"];
+/// Options of ours, or of others, with the same behind them.
+const SECRET_OPTIONS: [&str; 3] = ["key", "password", "token"];
+/// Instead of it.
+const LEFT_OUT: &str = "(left out)";
+/// What ends it.
+const ENDS: &[char] = &[' ', '\t', '\n', ',', ';', '&'];
+/// And what ends it where it stands in quotes.
+const QUOTES: &[char] = &['"', '\''];
+/// Parts of a document that tell versions, some of which look like addresses.
+const VERSIONS: [&str; 4] = ["firmware", "driver_version", "kernel", "version"];
 
 /// Which other names there are.
 pub struct Pseudonyms {
     key: [u8; 32],
     /// By the name in lower case.
     names: BTreeMap<String, String>,
+    /// Hardware addresses that are known to be some, wherever their digits stand.
+    macs: BTreeSet<[u8; 6]>,
+    /// What is left out wherever it stands.
+    secrets: Vec<String>,
 }
 
 impl Pseudonyms {
     /// Other names by this key, which nobody should know twice.
     pub fn new(key: [u8; 32]) -> Pseudonyms {
-        Pseudonyms { key, names: BTreeMap::new() }
+        Pseudonyms { key, names: BTreeMap::new(), macs: BTreeSet::new(), secrets: vec![] }
     }
 
     /// Takes a name for one that must not leave: `host`, `user` and so on says what it is.
     pub fn hide(&mut self, name: &str, what: &str) {
-        let name = name.trim().to_lowercase();
+        let name = name.trim().trim_end_matches('.').to_lowercase();
         let harmless = name.is_empty() || NOBODY.contains(&name.as_str()) || name.parse::<IpAddr>().is_ok();
         if harmless || self.names.contains_key(&name) {
             return;
         }
-        let taken = self.names.values().filter(|other| other.starts_with(what));
-        let number = 1 + taken.collect::<BTreeSet<_>>().len();
-        self.names.insert(name.clone(), format!("{what}{number}"));
-        // A host is called by the first part of its name too.
-        if let Some((first, _)) = name.split_once('.').filter(|(first, _)| first.parse::<u8>().is_err()) {
-            let other = self.names[&name].clone();
-            self.names.entry(first.to_owned()).or_insert(other);
+        // A host is called by the first part of its name too, and that is what it was called by before.
+        let dotted = DOTTED.contains(&what);
+        let parts = name.split_once('.').filter(|(first, _)| dotted && first.parse::<u8>().is_err());
+        let known = parts.and_then(|(first, _)| self.names.get(first)).cloned();
+        let other = known.unwrap_or_else(|| self.next(what));
+        if let Some((first, domain)) = parts {
+            if !NOBODY.contains(&first) {
+                self.names.entry(first.to_owned()).or_insert(other.clone());
+            }
+            // The names of its neighbours end as its own does.
+            if let Some((short, _)) = domain.split_once('.').filter(|_| !self.names.contains_key(domain)) {
+                let next = self.next("domain");
+                // Windows calls it by its first part.
+                if !NOBODY.contains(&short) {
+                    self.names.entry(short.to_owned()).or_insert(next.clone());
+                }
+                self.names.insert(domain.to_owned(), next);
+            }
+        }
+        let first = parts.map_or(name.as_str(), |(first, _)| first);
+        if first.chars().count() > NETBIOS_LETTERS {
+            let cut = first.chars().take(NETBIOS_LETTERS).collect();
+            self.names.entry(cut).or_insert(other.clone());
+        }
+        self.names.insert(name, other);
+    }
+
+    fn next(&self, what: &str) -> String {
+        let is_number = |rest: &str| rest.bytes().all(|digit| digit.is_ascii_digit());
+        let taken = self.names.values().filter(|other| other.strip_prefix(what).is_some_and(is_number));
+        format!("{what}{}", 1 + taken.collect::<BTreeSet<_>>().len())
+    }
+
+    /// Takes a hardware address for one, so that its bare digits are replaced as well.
+    pub fn hide_hardware(&mut self, address: &str) {
+        let address = octets(address).and_then(|octets| <[u8; 6]>::try_from(octets).ok());
+        self.macs.extend(address.filter(|mac| *mac != [0; 6]));
+    }
+
+    /// Leaves out what nobody may see, wherever it stands.
+    pub fn leave_out(&mut self, secret: &str) {
+        let secret = secret.trim();
+        if secret.len() >= SECRET_LETTERS_MIN {
+            self.secrets.push(secret.to_owned());
+        }
+    }
+
+    /// Takes names from a text: the whole name of a host whose first part is known, and whose home folder is named.
+    pub fn learn(&mut self, text: &str) {
+        for (word, _) in words(text).into_iter().filter(|(_, is_word)| *is_word) {
+            let word = word.trim_matches(['.', ':', '-', '_']).to_lowercase();
+            let Some((first, domain)) = word.split_once('.') else { continue };
+            let label =
+                |label: &str| !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || c == '-');
+            let last = domain.rsplit('.').next().unwrap_or_default();
+            let is_domain = domain.contains('.')
+                && domain.split('.').all(label)
+                && last.chars().all(|letter| letter.is_ascii_alphabetic());
+            if is_domain && self.names.contains_key(first) {
+                self.hide(&word, "host");
+            }
+        }
+        for (at, folder) in text.match_indices("/home/") {
+            let rest = &text[at + folder.len()..];
+            let end = rest.find(|c: char| !(c.is_alphanumeric() || "._-".contains(c))).unwrap_or(rest.len());
+            self.hide(&rest[..end], "user");
         }
     }
 
@@ -49,11 +168,26 @@ impl Pseudonyms {
         if let Some(other) = self.names.get(&text.trim().to_lowercase()) {
             return other.clone();
         }
+        let text = self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, LEFT_OUT));
         let mut out = String::with_capacity(text.len());
-        for (word, is_word) in words(text) {
-            match is_word {
-                true => out.push_str(&self.word(word)),
-                false => out.push_str(word),
+        // What ends a secret, while one is left out.
+        let (mut before, mut until): (&str, Option<&[char]>) = ("", None);
+        for (part, is_word) in words(&text) {
+            if let Some(ends) = until {
+                if let Some(end) = part.find(ends) {
+                    out.push_str(&part[end..]);
+                    until = None;
+                }
+            } else if is_word {
+                out.push_str(&self.word(part));
+                before = part;
+            } else {
+                out.push_str(part);
+                if ends_before_a_secret(before, part) {
+                    out.push_str(LEFT_OUT);
+                    let quote = QUOTES.iter().find(|quote| part.ends_with(**quote));
+                    until = Some(quote.map_or(ENDS, std::slice::from_ref));
+                }
             }
         }
         out
@@ -65,7 +199,14 @@ impl Pseudonyms {
             Value::String(text) => Value::String(self.text(&text)),
             Value::Array(values) => values.into_iter().map(|value| self.value(value)).collect(),
             Value::Object(parts) => {
-                parts.into_iter().map(|(key, value)| (self.text(&key), self.value(value))).collect()
+                let replaced = |(key, value): (String, Value)| {
+                    let is_version = VERSIONS.contains(&key.as_str()) && value.is_string();
+                    let value = if is_version { value } else { self.value(value) };
+                    // Without its own keys nobody could read a result any more.
+                    let own = key.bytes().all(|letter| letter.is_ascii_lowercase() || letter == b'_');
+                    (if own { key } else { self.text(&key) }, value)
+                };
+                parts.into_iter().map(replaced).collect()
             }
             other => other,
         }
@@ -77,16 +218,8 @@ impl Pseudonyms {
         let end =
             if word.parse::<IpAddr>().is_ok() { word } else { word.trim_end_matches(['.', ':', '-', '_']) };
         let (core, tail) = word.split_at(end.len());
-        if let Some(mac) = mac(core) {
-            return self.mac(mac) + tail;
-        }
-        if let Some(other) = self.address(core) {
-            return other + tail;
-        }
-        if let Some(guid) = guid(core) {
-            return self.guid(guid) + tail;
-        }
-        self.named(core) + tail
+        let other = self.hardware(core).or_else(|| self.address(core)).or_else(|| self.neighbour(core));
+        other.unwrap_or_else(|| self.within(core)) + tail
     }
 
     /// An address, alone or with a port behind it.
@@ -97,6 +230,72 @@ impl Pseudonyms {
         let (ip, port) = core.rsplit_once(':')?;
         let (ip, port): (Ipv4Addr, u16) = (ip.parse().ok()?, port.parse().ok()?);
         Some(format!("{}:{port}", self.ip(ip.into())))
+    }
+
+    /// A hardware address, however it is written.
+    fn hardware(&self, core: &str) -> Option<String> {
+        if let Some(octets) = octets(core) {
+            return Some(written(&self.octets(&octets), ":"));
+        }
+        if let Some(mac) = grouped(core) {
+            return Some(written(&self.mac(mac), ":"));
+        }
+        if let Some(guid) = guid(core) {
+            let other = self.hashed(b"guid", &guid, 0);
+            return Some(other.chunks(2).map(|pair| written(pair, "")).collect::<Vec<_>>().join(":"));
+        }
+        if let Some((before, mac)) = bare::<6>(core) {
+            // A NIC that is called by its address says so; other digits may be anything.
+            let is_one = before.starts_with(['e', 'w']) || self.macs.contains(&mac);
+            return is_one.then(|| format!("{before}{}", written(&self.mac(mac), "")));
+        }
+        let (before, guid) = bare::<8>(core)?;
+        let other = || format!("{before}{}", written(&self.hashed(b"guid", &guid, 3), ""));
+        self.is_made_of_a_mac(guid).then(other)
+    }
+
+    /// Whether a number of an adapter has a hardware address in it: two bytes stand between its halves, and a bit of its first may be turned.
+    fn is_made_of_a_mac(&self, guid: [u8; 8]) -> bool {
+        let [a, b, c, one, two, d, e, f] = guid;
+        (one, two) == (0xff, 0xfe) || [a, a ^ 2].iter().any(|a| self.macs.contains(&[*a, b, c, d, e, f]))
+    }
+
+    /// A host of a domain that is known, or of one that no public name ends in, though nobody said its name.
+    fn neighbour(&self, core: &str) -> Option<String> {
+        let lower = core.to_lowercase();
+        let known =
+            self.names.iter().filter(|(name, other)| name.contains('.') && other.starts_with("domain"));
+        let of_known = known.filter_map(|(name, other)| {
+            Some((lower.strip_suffix(name.as_str())?.strip_suffix('.')?, format!(".{other}")))
+        });
+        let of_own =
+            OWN_DOMAINS.iter().filter_map(|end| Some((lower.strip_suffix(*end)?, (*end).to_owned())));
+        let (host, domain) = of_known.chain(of_own).find(|(host, _)| !host.is_empty())?;
+        if let Some(known) = self.names.get(host) {
+            return Some(known.clone() + &domain);
+        }
+        let is_name =
+            !NOBODY.contains(&host) && host.chars().all(|c| c.is_alphanumeric() || "-._".contains(c));
+        let number = blake3::keyed_hash(&self.key, host.as_bytes());
+        is_name.then(|| format!("host-{}{domain}", written(&number.as_bytes()[..2], "")))
+    }
+
+    /// Addresses and names within a word.
+    fn within(&self, core: &str) -> String {
+        if let Some((before, ip)) = before_ipv6(core) {
+            return self.named(before) + &self.ip(ip.into()).to_string();
+        }
+        let pieces = ipv4_within(core).into_iter();
+        let replaced = |(piece, ip): (&str, Option<Ipv4Addr>)| match ip {
+            Some(ip) => self.ipv4(ip).to_string(),
+            None => self.named(piece),
+        };
+        // A name may have digits and dots in it, and is whole only where there is no address.
+        if pieces.clone().all(|(_, ip)| ip.is_none()) {
+            self.named(core)
+        } else {
+            pieces.map(replaced).collect()
+        }
     }
 
     /// Names within a word: a name may have a port, a domain or a share behind it.
@@ -178,62 +377,42 @@ impl Pseudonyms {
     }
 
     /// The maker stays; groups and nobody stay as they are.
-    fn mac(&self, mac: [u8; 6]) -> String {
-        let mut other = mac;
-        if mac[0] & 1 == 0 && mac != [0; 6] {
-            let mut hash = blake3::Hasher::new_keyed(&self.key);
-            hash.update(b"mac ").update(&mac);
-            other[3..].copy_from_slice(&hash.finalize().as_bytes()[..3]);
+    fn mac(&self, mac: [u8; 6]) -> Vec<u8> {
+        let stays = mac[0] & 1 == 1 || mac == [0; 6];
+        if stays { mac.to_vec() } else { self.hashed(b"mac ", &mac, 3) }
+    }
+
+    /// Bytes of one or two hardware addresses, or of a longer one.
+    fn octets(&self, octets: &[u8]) -> Vec<u8> {
+        match octets {
+            [a, b, c, d, e, f] => self.mac([*a, *b, *c, *d, *e, *f]),
+            // To whom, from whom, and what: as a packet filter logs a frame.
+            _ if octets.len() == 14 => [&octets[..6], &octets[6..12]]
+                .into_iter()
+                .flat_map(|mac| self.octets(mac))
+                .chain(octets[12..].iter().copied())
+                .collect(),
+            _ => self.hashed(b"mac ", octets, 3),
         }
-        other.map(|byte| format!("{byte:02x}")).join(":")
     }
 
-    fn guid(&self, guid: [u16; 4]) -> String {
+    /// The bytes with those behind the first `kept` changed.
+    fn hashed(&self, what: &[u8; 4], bytes: &[u8], kept: usize) -> Vec<u8> {
         let mut hash = blake3::Hasher::new_keyed(&self.key);
-        hash.update(b"guid");
-        guid.iter().for_each(|part| _ = hash.update(&part.to_be_bytes()));
-        let hash = hash.finalize();
-        let parts: Vec<String> =
-            hash.as_bytes()[..8].chunks(2).map(|pair| format!("{:02x}{:02x}", pair[0], pair[1])).collect();
-        parts.join(":")
+        let mut stream = hash.update(what).update(bytes).finalize_xof();
+        let mut other = bytes.to_vec();
+        stream.fill(&mut other[kept.min(bytes.len())..]);
+        other
     }
 }
 
-/// A text in words and what stands between them.
-fn words(text: &str) -> Vec<(&str, bool)> {
-    let part = |c: char| c.is_alphanumeric() || matches!(c, '.' | ':' | '-' | '_');
-    let mut parts = vec![];
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let is_word = part(first);
-        let end = rest.find(|c| part(c) != is_word).unwrap_or(rest.len());
-        let (word, after) = rest.split_at(end);
-        parts.push((word, is_word));
-        rest = after;
-    }
-    parts
-}
-
-/// `aa:bb:cc:dd:ee:ff`, or with dashes as Windows writes it.
-fn mac(word: &str) -> Option<[u8; 6]> {
-    let mut mac = [0; 6];
-    let mut parts = word.split([':', '-']);
-    for byte in &mut mac {
-        let part = parts.next().filter(|part| part.len() == 2)?;
-        *byte = u8::from_str_radix(part, 16).ok()?;
-    }
-    (parts.next().is_none() && word.len() == 17).then_some(mac)
-}
-
-/// `aaaa:bbbb:cccc:dddd`, as adapters are numbered.
-fn guid(word: &str) -> Option<[u16; 4]> {
-    let mut guid = [0; 4];
-    let mut parts = word.split(':');
-    for number in &mut guid {
-        let part = parts.next().filter(|part| part.len() == 4)?;
-        *number = u16::from_str_radix(part, 16).ok()?;
-    }
-    (parts.next().is_none() && guid != [0; 4]).then_some(guid)
+/// Whether what follows is a password, a token or a key.
+fn ends_before_a_secret(word: &str, sign: &str) -> bool {
+    let word = word.to_lowercase();
+    let label = word.rsplit(['-', '_', '.', ':']).next().unwrap_or_default();
+    (sign.starts_with('=') && SECRETS.contains(&label))
+        || (sign.starts_with(['=', ' '])
+            && word.strip_prefix("--").is_some_and(|option| SECRET_OPTIONS.contains(&option)))
 }
 
 #[cfg(test)]
@@ -294,6 +473,82 @@ mod tests {
             assert_eq!(names.text(text), text);
         }
         assert_eq!(names.text("a"), "user1", "where it stands alone");
+    }
+
+    #[test]
+    fn a_hardware_address_is_replaced_however_it_is_written() {
+        let mut names = pseudonyms();
+        names.hide_hardware("0c:42:a1:ab:cd:ef");
+        let text = "MAC=52:54:00:12:34:56:52:54:00:65:43:21:08:00 5254.0012.3456 525400-123456 enx525400123456 \
+                    0c42a1abcdef 0x0c42a10300abcdef 0x0e42a1fffeabcdef 80:00:00:48:fe:80:00:00:00:00:00:00:0c:42:a1:03:00:ab:cd:ef";
+        let told = names.text(text);
+        for gone in ["12:34:56", "65:43:21", "0012.3456", "400123456", "abcdef", "ab:cd:ef"] {
+            assert!(!told.contains(gone), "{gone}: {told}");
+        }
+        // The type of the frame, the makers, and what only looks like an address.
+        for kept in
+            ["MAC=52:54:00:", ":08:00 ", "525400-123456", "enx525400", " 0c42a1", "0x0c42a1", "80:00:00:"]
+        {
+            assert!(told.contains(kept), "{kept}: {told}");
+        }
+        let other = "0123456789ab 0xffff888100abcdef ff:ff:ff:ff:ff:ff";
+        assert_eq!(names.text(other), other);
+    }
+
+    #[test]
+    fn addresses_and_names_are_found_within_words() {
+        let mut names = pseudonyms();
+        names.hide("a-very-long-host-name", "host");
+        names.learn(
+            "Hostname set to <stor2.lab.example>. Cannot read /home/alice/x, see stor2.json and /home/",
+        );
+        let text = "ip=10.91.1.2::10.91.1.1:255.255.255.0:hv1:eth0 peer:fd12:3456::7 10.91.1.2-10.91.1.9 10.91.1.2.7797 \
+                    stor9.corp.example stor2.lab.example db7.lan A-VERY-LONG-HOS /home/alice/.ssh CORP\\alice alice@stor2";
+        let told = names.text(text);
+        for gone in
+            ["10.91.1", "hv1", "fd12:3456", "stor9", "corp", "CORP", "lab", "db7", "VERY", "alice", "stor2"]
+        {
+            assert!(!told.contains(gone), "{gone}: {told}");
+        }
+        for kept in
+            [":255.255.255.0:host1:eth0", ".7797 ", ".domain1 ", ".lan ", "/home/user2/.ssh", "user2@host2"]
+        {
+            assert!(told.contains(kept), "{kept}: {told}");
+        }
+        assert_eq!(names.text("see stor2.json, v10.91.1.2"), "see host2.json, v10.91.1.2");
+    }
+
+    #[test]
+    fn a_secret_is_left_out() {
+        let mut names = pseudonyms();
+        names.leave_out("copper-lantern-otter-violet");
+        names.leave_out("");
+        for (text, told) in [
+            ("key copper-lantern-otter-violet.", "key (left out)."),
+            (
+                "root=/dev/sda1 rd.iscsi.password=pa$$w0rd! quiet",
+                "root=/dev/sda1 rd.iscsi.password=(left out) quiet",
+            ),
+            ("username=lab,password=\"a b\",vers=3", "username=lab,password=\"(left out)\",vers=3"),
+            ("pathproof check x --key hidden-words --quick", "pathproof check x --key (left out) --quick"),
+            ("bypass=1 tokens=2 --key-file k", "bypass=1 tokens=2 --key-file k"),
+        ] {
+            assert_eq!(names.text(text), told);
+        }
+    }
+
+    #[test]
+    fn what_a_document_calls_its_own_parts_stays_and_so_do_versions() {
+        let mut names = Pseudonyms::new([1; 32]);
+        for host in ["client", "storage", "goodput", "localhost.localdomain"] {
+            names.hide(host, "host");
+        }
+        // Whose account is called like the system says nothing of who it is.
+        names.hide("ubuntu", "user");
+        assert_eq!(names.text("Ubuntu 24.04"), "Ubuntu 24.04");
+        let doc = serde_json::json!({"goodput_bits_per_s": 7, "goodput": "client", "class": "storage", "firmware": "14.32.10.10"});
+        assert_eq!(names.value(doc.clone()), doc);
+        assert_eq!(names.text("localhost and goodput"), "localhost and host1");
     }
 
     #[test]

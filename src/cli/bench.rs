@@ -220,29 +220,12 @@ pub fn traffic(kind: TrafficKind, args: &TrafficArgs) -> Result<TrafficSpec> {
     if time_ns == 0 {
         bail!("--time 0 measures nothing; give a window such as 5s or 200ms");
     }
-    if args.lanes == 0 {
-        bail!("--lanes 0 measures nothing; give at least 1");
-    }
-    let lanes_max = pathproof_model::Limits::default().lanes;
-    if args.lanes > lanes_max {
-        bail!(
-            "--lanes {} is more than the {lanes_max} that a step can have; one lane is one thread",
-            args.lanes
-        );
-    }
+    lanes_and_sizes(args)?;
     let size = args.size.unwrap_or(Bytes(match kind {
         TrafficKind::Stream => 128 << 10,
         TrafficKind::Pingpong => 64,
         TrafficKind::Request => 4 << 10,
     }));
-    let size_max = pathproof_model::Limits::default().message_bytes;
-    for (name, size) in [("--size", Some(size)), ("--reply", args.reply)] {
-        if let Some(size) = size
-            && !(1..=size_max).contains(&size.0)
-        {
-            bail!("{name} {} is not between 1 B and {}; give one such as 64KiB", size.0, Bytes(size_max));
-        }
-    }
     let mut spec = TrafficSpec {
         over: args.over.clone(),
         direction: args.direction().into(),
@@ -263,41 +246,85 @@ pub fn traffic(kind: TrafficKind, args: &TrafficArgs) -> Result<TrafficSpec> {
         ..TrafficSpec::default()
     };
     if let Some(rate) = &args.rate {
-        match kind {
-            TrafficKind::Stream => {
-                let rate: BitsPerSecond = rate.parse().context("--rate")?;
-                if rate.0 == 0 {
-                    bail!("--rate 0 sends nothing; leave it out for as fast as it goes");
-                }
-                spec.rate_bits_per_s = Some(rate.0);
-            }
-            TrafficKind::Request => {
-                let number = rate.strip_suffix("/s").unwrap_or(rate);
-                let rate: u64 = number.trim().parse().ok().filter(|r| *r > 0).with_context(|| {
-                    format!("--rate {rate:?} is not a number of requests per second; write 5000/s")
-                })?;
-                spec.requests_per_s = Some(rate);
-                spec.load = RequestLoad::Open;
-            }
-            TrafficKind::Pingpong => {
-                bail!("--rate has no meaning for pingpong, whose load is closed; use bench request")
-            }
+        at_rate(kind, rate, &mut spec)?;
+    }
+    spec.depth = depth(kind, args, &spec)?;
+    has_meaning(kind, args)?;
+    over_nics(kind, args, &mut spec)?;
+    over_adapters(args, &mut spec)?;
+    super::add_options(&mut spec.options, &args.options)?;
+    if let Some(device) = &args.peer_device {
+        bail!("--peer-device is the peer's to choose: start it with `pathproof serve --device {device}`");
+    }
+    Ok(spec)
+}
+
+/// Refuses what no step can have.
+fn lanes_and_sizes(args: &TrafficArgs) -> Result<()> {
+    let limits = pathproof_model::Limits::default();
+    if args.lanes == 0 {
+        bail!("--lanes 0 measures nothing; give at least 1");
+    }
+    if args.lanes > limits.lanes {
+        bail!(
+            "--lanes {} is more than the {} that a step can have; one lane is one thread",
+            args.lanes,
+            limits.lanes
+        );
+    }
+    for (name, size) in [("--size", args.size), ("--reply", args.reply)] {
+        if let Some(size) = size
+            && !(1..=limits.message_bytes).contains(&size.0)
+        {
+            let most = Bytes(limits.message_bytes);
+            bail!("{name} {} is not between 1 B and {most}; give one such as 64KiB", size.0);
         }
     }
-    let manners = manners(&spec.over);
-    let several = kind.is_bulk() && manners.several_nics;
-    let adapters = || those_that(|m| m.adapter);
-    let stripes = || those_that(|m| m.several_nics);
+    Ok(())
+}
+
+/// What `--rate` means: bits of a stream, requests of an open loop.
+fn at_rate(kind: TrafficKind, rate: &str, spec: &mut TrafficSpec) -> Result<()> {
+    match kind {
+        TrafficKind::Stream => {
+            let rate: BitsPerSecond = rate.parse().context("--rate")?;
+            if rate.0 == 0 {
+                bail!("--rate 0 sends nothing; leave it out for as fast as it goes");
+            }
+            spec.rate_bits_per_s = Some(rate.0);
+        }
+        TrafficKind::Request => {
+            let number = rate.strip_suffix("/s").unwrap_or(rate);
+            let rate: u64 = number.trim().parse().ok().filter(|r| *r > 0).with_context(|| {
+                format!("--rate {rate:?} is not a number of requests per second; write 5000/s")
+            })?;
+            spec.requests_per_s = Some(rate);
+            spec.load = RequestLoad::Open;
+        }
+        TrafficKind::Pingpong => {
+            bail!("--rate has no meaning for pingpong, whose load is closed; use bench request")
+        }
+    }
+    Ok(())
+}
+
+/// How many operations a lane has under way.
+fn depth(kind: TrafficKind, args: &TrafficArgs, spec: &TrafficSpec) -> Result<u32> {
     let closed = kind.has_replies() && spec.load == RequestLoad::Closed;
-    spec.depth = args.depth.unwrap_or(match kind {
+    let depth = args.depth.unwrap_or(match kind {
         TrafficKind::Request if closed => 1,
         TrafficKind::Request => 64,
-        TrafficKind::Stream => manners.stream_depth,
+        TrafficKind::Stream => manners(&spec.over).stream_depth,
         TrafficKind::Pingpong => 8,
     });
-    if !(1..=4096).contains(&spec.depth) {
-        bail!("--depth {} is not between 1 and 4096", spec.depth);
+    if !(1..=4096).contains(&depth) {
+        bail!("--depth {depth} is not between 1 and 4096; give one such as 8, or leave it out");
     }
+    Ok(depth)
+}
+
+/// Refuses what has no meaning for a kind of traffic.
+fn has_meaning(kind: TrafficKind, args: &TrafficArgs) -> Result<()> {
     if args.depth.is_some() && !kind.has_depth() {
         bail!("--depth has no meaning for pingpong, which has one message under way; use bench request");
     }
@@ -307,45 +334,64 @@ pub fn traffic(kind: TrafficKind, args: &TrafficArgs) -> Result<TrafficSpec> {
     if args.expect_rate.is_some() && !kind.is_bulk() {
         bail!("--expect-rate is for stream, whose goodput is judged; use bench stream");
     }
-    if spec.verify && !kind.is_bulk() {
+    if args.verify && !kind.is_bulk() {
         bail!("--verify is for stream; use bench stream");
     }
+    Ok(())
+}
+
+/// What is for streams over several NICs.
+fn over_nics(kind: TrafficKind, args: &TrafficArgs, spec: &mut TrafficSpec) -> Result<()> {
+    let several = kind.is_bulk() && manners(&spec.over).several_nics;
+    let stripes = || those_that(|m| m.several_nics);
     if args.singles {
         if !several {
-            bail!("--singles is for bench stream --over {}, which uses several NICs", stripes());
+            bail!(
+                "--singles is for bench stream --over {}, which uses several NICs; name that transport, or leave it out",
+                stripes()
+            );
         }
         spec.singles = true;
     }
     if args.watch_links {
         if !several {
-            bail!("--watch-links is for bench stream --over {}, which can go on without a NIC", stripes());
+            bail!(
+                "--watch-links is for bench stream --over {}, which can go on without a NIC; name that transport, or leave it out",
+                stripes()
+            );
         }
         spec.verify = true;
         spec.watch_links = true;
     }
     if !args.fail.is_empty() {
         if !several {
-            bail!("--fail is for bench stream --over {}, which can go on without a NIC", stripes());
+            bail!(
+                "--fail is for bench stream --over {}, which can go on without a NIC; name that transport, or leave it out",
+                stripes()
+            );
         }
         // What a failure did to the bytes can only be told by looking at them.
         spec.verify = true;
         spec.fail.clone_from(&args.fail);
     }
+    Ok(())
+}
+
+/// What is for lanes over adapters.
+fn over_adapters(args: &TrafficArgs, spec: &mut TrafficSpec) -> Result<()> {
+    let adapter = manners(&spec.over).adapter;
+    let adapters = || those_that(|m| m.adapter);
     if let Some(registration) = args.registration {
-        if !manners.adapter {
+        if !adapter {
             bail!("--registration is for --over {}; {} registers no memory", adapters(), spec.over);
         }
         REGISTRATION.write(&mut spec.options, registration.into());
     }
     if let Some(device) = &args.device {
-        if !manners.adapter {
+        if !adapter {
             bail!("--device is for --over {}; {} goes where the route leads", adapters(), spec.over);
         }
         DEVICE.write(&mut spec.options, device.clone());
     }
-    super::add_options(&mut spec.options, &args.options)?;
-    if let Some(device) = &args.peer_device {
-        bail!("--peer-device is the peer's to choose: start it with `pathproof serve --device {device}`");
-    }
-    Ok(spec)
+    Ok(())
 }

@@ -68,23 +68,30 @@ pub enum Policy {
 /// The step that the arguments mean.
 fn spec(args: &ChannelsArgs) -> Result<ChannelsSpec> {
     if args.policy != Policy::Manual && !args.pairs.is_empty() {
-        bail!("--pair is for --policy manual");
+        bail!("--pair is for --policy manual; add that, or leave --pair out");
     }
     if !(1..=LINUX_CHANNELS_MAX).contains(&args.max_channels) {
-        bail!("--max-channels {} is not between 1 and {LINUX_CHANNELS_MAX}", args.max_channels);
+        bail!(
+            "--max-channels {} is not between 1 and {LINUX_CHANNELS_MAX}; give a number of those, or leave it out",
+            args.max_channels
+        );
     }
     let rules = match args.policy {
         Policy::Windows => Rules::Windows,
         Policy::Linux => Rules::Linux { channels: args.max_channels },
         Policy::Manual if args.pairs.is_empty() => {
-            bail!("--policy manual needs at least one --pair LOCAL=REMOTE")
+            bail!(
+                "--policy manual needs at least one --pair LOCAL=REMOTE; pathproof devices lists the NICs of a host"
+            )
         }
         Policy::Manual => {
             let pair = |text: &String| match text.split_once('=') {
                 Some((local, remote)) if !local.is_empty() && !remote.is_empty() => {
                     Ok((local.to_owned(), remote.to_owned()))
                 }
-                _ => bail!("--pair {text:?} is not of the form LOCAL=REMOTE"),
+                _ => bail!(
+                    "--pair {text:?} is not of the form LOCAL=REMOTE; write a NIC here and one there, as eth1=eth1"
+                ),
             };
             Rules::Manual { pairs: args.pairs.iter().map(pair).collect::<Result<_>>()? }
         }

@@ -64,7 +64,7 @@ pub struct CheckArgs {
     /// Every path must carry IP packets of so many bytes (68 to 65535).
     #[arg(long, value_name = "BYTES", value_parser = ip_mtu)]
     pub expect_mtu: Option<u32>,
-    /// What the path is for; the ports that it needs must pass, both ways where it needs that. Without it every port is told and none
+    /// What the path is for; the ports that it needs must pass, both ways where it needs that. Without it every port is reported and none
     /// is judged. Several with commas.
     #[arg(long, value_name = "ROLE", value_enum, value_delimiter = ',')]
     pub role: Vec<RoleName>,

@@ -11,6 +11,7 @@ use pathproof_model::finding::CATALOGUE;
 use pathproof_model::glossary;
 
 use super::Cli;
+use crate::registry::TRANSPORTS;
 use crate::terminal;
 
 /// Runs the command.
@@ -34,7 +35,9 @@ fn described() -> Command {
     // What a shell would split, or take for something of its own, is typed by hand.
     let plain = |word: &String| word.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
     let words = codes.chain(glossary::words().into_iter().filter(plain)).collect();
-    let choices = [("explain", "words", words), ("man", "command", named)];
+    // A class of its own (storage=smbd) is typed by hand: shells part a word at an equals sign.
+    let over = TRANSPORTS.map(str::to_owned).to_vec();
+    let choices = [("explain", "words", words), ("man", "command", named), ("contend", "over", over)];
     choices.into_iter().fold(command, |command, (name, argument, words)| {
         command.mut_subcommand(name, |own| own.mut_arg(argument, |typed| typed.value_parser(one_of(words))))
     })

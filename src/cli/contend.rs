@@ -56,7 +56,7 @@ pub struct ContendArgs {
     /// Size of a storage request.
     #[arg(long, default_value = "16KiB")]
     pub size: Bytes,
-    /// Migrations at once, a connection each; several numbers, as 1,2,4, are tried one after another, and the best is told.
+    /// Migrations at once, a connection each; several numbers, as 1,2,4, are tried one after another, and the best is reported.
     #[arg(long, value_name = "N[,N…]", value_delimiter = ',', default_value = "1")]
     pub migrations: Vec<u32>,
     /// Tries it once more without this NIC of this host, as after its failure: what is asked for and every cap stay, and the other NICs carry
@@ -67,7 +67,7 @@ pub struct ContendArgs {
     /// Backups that run whenever migrations do, a connection each.
     #[arg(long, default_value_t = 0)]
     pub backups: u32,
-    /// Memory of the guest whose migration is reckoned with.
+    /// Memory of the guest whose migration is assumed.
     #[arg(long, default_value = "16GiB")]
     pub memory: Bytes,
     /// Guests of the host that is emptied, each with that memory.
@@ -111,7 +111,7 @@ pub fn run(args: ContendArgs, clock: &RealClock) -> Result<u8> {
 
 /// The step that the arguments mean.
 fn resolve(args: &ContendArgs) -> Result<ContendSpec> {
-    ensure!(args.size.0 > 0, "--size 0 asks for nothing");
+    ensure!(args.size.0 > 0, "--size 0 asks for nothing; give a request such as 16KiB");
     let per_request = args.size.0.saturating_mul(8);
     let storage_requests_per_s = args.storage.map(|rate| (rate.0 / per_request).max(u64::from(rate.0 > 0)));
     let caps = args.caps.iter().try_fold(Caps::default(), |caps, text| caps.and(text))?;
@@ -180,7 +180,11 @@ fn losses(mut specs: Vec<ContendSpec>, lost: &[String]) -> Result<Vec<ContendSpe
     let Some(whole) = specs.first().filter(|_| !lost.is_empty()).cloned() else { return Ok(specs) };
     ensure!(specs.len() == 1, "--lose tries one number of migrations at once; say one with --migrations");
     ensure!(manners(&whole.over).several_nics, "--lose is about several NICs; add --over multi");
-    ensure!(lost.len() <= RUNS_MAX, "--lose takes at most {RUNS_MAX} NICs, and these are {}", lost.len());
+    ensure!(
+        lost.len() <= RUNS_MAX,
+        "--lose takes at most {RUNS_MAX} NICs, and these are {}; name fewer",
+        lost.len()
+    );
     specs.extend(lost.iter().map(|nic| ContendSpec { lost_nic: Some(nic.clone()), ..whole.clone() }));
     Ok(specs)
 }
@@ -191,7 +195,7 @@ fn sweep(spec: ContendSpec, numbers: &[u32]) -> Result<Vec<ContendSpec>> {
         std::collections::BTreeSet::from_iter(numbers.iter().copied()).into_iter().collect();
     ensure!(
         numbers.len() <= RUNS_MAX,
-        "--migrations tries at most {RUNS_MAX} numbers, and these are {}",
+        "--migrations tries at most {RUNS_MAX} numbers, and these are {}; name fewer",
         numbers.len()
     );
     let sweep = if numbers.len() > 1 { numbers.clone() } else { vec![] };

@@ -35,7 +35,8 @@ pub fn run(args: &ExplainArgs) -> Result<u8> {
 
 /// What there is to say about a word.
 fn explained(word: &str) -> Option<String> {
-    if let Some(page) = page(word) {
+    // A finding that is an error is a verdict too, by this name.
+    if let Some(page) = page(word.strip_prefix("finding/").unwrap_or(word)) {
         return Some(page.text());
     }
     let meanings: Vec<String> = glossary::meanings(word).iter().map(glossary::Meaning::text).collect();

@@ -14,6 +14,7 @@ use super::account::AccountArgs;
 use super::format::Shape;
 use super::run::{ClientRun, Sink};
 use super::smb::server;
+use super::values::words;
 use crate::peer::ShareName;
 
 /// How many reads for how many writes.
@@ -44,7 +45,7 @@ pub struct FileArgs {
     #[command(flatten)]
     pub account: AccountArgs,
     /// tcp: one connection. multi: several channels of one session (SMB Multichannel). smbd: SMB Direct.
-    #[arg(long, default_value = FileOver::Tcp.name())]
+    #[arg(long, default_value = FileOver::Tcp.name(), value_parser = words(&FileOver::ALL, FileOver::name))]
     pub over: FileOver,
     /// Channels, with --over multi or smbd [default: with multi one to each address that the server lists, and at least two].
     #[arg(long)]

@@ -1,5 +1,6 @@
 //! What a report is printed as.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use anyhow::Result;
@@ -111,7 +112,23 @@ impl MeshFormat {
 /// What to type for the rest.
 fn more(file: Option<&Path>) -> String {
     match file {
-        Some(file) => format!("pathproof report {} --full", file.display()),
+        Some(file) => {
+            let name = file.display().to_string();
+            // As a shell reads it back.
+            let typed = shlex::try_quote(&name).map_or_else(|_| name.clone(), Cow::into_owned);
+            format!("pathproof report {typed} --full")
+        }
         None => "--full shows all, -o FILE keeps it".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_for_the_rest_is_one_that_a_shell_takes() {
+        assert_eq!(more(Some(Path::new("hv2.json"))), "pathproof report hv2.json --full");
+        assert_eq!(more(Some(Path::new("hv2 monday.json"))), "pathproof report 'hv2 monday.json' --full");
     }
 }

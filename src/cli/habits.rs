@@ -87,25 +87,71 @@ fn unknown(root: &Command, commands: &[&str], rest: &[&str], word: &str) -> Opti
             let others = rest[..at].iter().chain(rest.get(after..)?);
             let mut others: Vec<String> = others.map(|word| (*word).to_owned()).collect();
             let peer = others.iter_mut().find(|word| !word.starts_with('-'))?;
+            if let Some((_, host)) = peer.rsplit_once('@') {
+                return Some(format!(
+                    "ssh's own port belongs into ~/.ssh/config or into a command of yours. Type: {} --via 'ssh -p {port} {peer}'",
+                    line(commands, [host])
+                ));
+            }
             *peer = iperf::at(peer, port);
             let again = line(commands, others.iter().map(String::as_str));
             Some(format!("a port belongs to its host. Type: {again}"))
         }
         "u" | "udp" => Some(
-            "there is no flood of UDP: a check counts datagrams at a low pace (row `lost`). Type: pathproof check PEER".into(),
+            "there is no flood of UDP. Type: pathproof check PEER, which counts datagrams at a low pace (row `lost`), or pathproof bench packets \
+             PEER, which searches the packet rate at which loss begins"
+                .into(),
         ),
         "w" | "window" => Some(
             "the kernel sizes windows by itself; a check says where its limits hold the path back. Type: pathproof check PEER".into(),
         ),
         "c" | "client" => {
-            let host = rest.iter().skip_while(|typed| **typed != flag).nth(1)?;
+            let at = rest.iter().position(|typed| *typed == flag || typed.starts_with(&format!("{flag}=")))?;
+            let (host, after) = match rest[at].split_once('=') {
+                Some((_, host)) => (host, at + 1),
+                None => (*rest.get(at + 1)?, at + 2),
+            };
+            let others = rest[..at].iter().chain(rest.get(after..)?).copied();
             let stream = if commands.contains(&"bench") { "bench stream" } else { commands.first()? };
-            Some(format!("the host needs no flag. Type: pathproof {stream} {host}"))
+            let again = line(&[stream], std::iter::once(host).chain(others));
+            Some(format!("the host needs no flag. Type: {again}"))
         }
-        _ => elsewhere(root, flag).map(|command| {
-            format!("{flag} is an option of pathproof {command}; pathproof {command} --help says more")
+        name => meant(name).or_else(|| {
+            elsewhere(root, flag).map(|command| {
+                format!("{flag} is an option of pathproof {command}; pathproof {command} --help says more")
+            })
         }),
     }
+}
+
+/// Flags that many programs have, and how the same is typed here.
+const MEANT: [(&[&str], &str); 8] = [
+    (&["mtu", "jumbo"], "to expect jumbo frames on every path, type pathproof check PEER --expect-mtu 9000"),
+    (
+        &["rdma", "roce", "iwarp"],
+        "a transport is named by --over: type --over rdma, or --over smbd for SMB Direct",
+    ),
+    (
+        &["threads", "streams"],
+        "connections, each with a thread of its own, are lanes: type pathproof bench stream PEER --lanes 4",
+    ),
+    (&["4", "6", "ipv4", "ipv6"], "the address decides which family is used; pathproof mtu PEER probes both"),
+    (&["all", "details", "long"], "--full prints everything that is known"),
+    (&["debug"], "-v logs more to standard error, -vv everything"),
+    (
+        &["q", "quiet", "silent"],
+        "standard output is the report and nothing else: add >/dev/null, and look at the exit code (0 is fit)",
+    ),
+    (&["y", "yes", "force"], "nothing is asked, so there is nothing to confirm; leave it out"),
+];
+
+fn meant(name: &str) -> Option<String> {
+    const FORMATS: [&str; 5] = ["html", "csv", "junit", "openmetrics", "hlog"];
+    if FORMATS.contains(&name) {
+        return Some(format!("a form is named by --format: type --format {name} > FILE"));
+    }
+    let (_, instead) = MEANT.iter().find(|(names, _)| names.contains(&name))?;
+    Some((*instead).to_owned())
 }
 
 /// The first command that takes a flag.
@@ -160,11 +206,21 @@ mod tests {
             ("pathproof bench stream hv2 -u", "Type: pathproof check PEER"),
             ("pathproof bench stream hv2 -w 4M", "Type: pathproof check PEER"),
             ("pathproof check -c hv2", "Type: pathproof check hv2"),
+            ("pathproof bench stream -c hv2 -P 4", "Type: pathproof bench stream hv2 -P 4"),
+            ("pathproof check root@hv2 -p 2222", "Type: pathproof check hv2 --via 'ssh -p 2222 root@hv2'"),
             ("pathproof check hv2 --lanes 4", "--lanes is an option of pathproof bench stream"),
             ("pathproof check hv2 -P 4", "-P is an option of pathproof bench stream"),
             ("pathproof report a.json b.json", "type: pathproof compare a.json b.json"),
             ("pathproof serve 10.91.1.1", "Type: pathproof serve --listen 10.91.1.1"),
             ("pathproof check ping hv2", "Type: pathproof check hv2; "),
+            ("pathproof check hv2 --html", "--format html > FILE"),
+            ("pathproof report x.json --csv", "--format csv > FILE"),
+            ("pathproof check hv2 --mtu 9000", "--expect-mtu 9000"),
+            ("pathproof check hv2 --rdma", "--over rdma"),
+            ("pathproof bench stream hv2 -4", "which family is used"),
+            ("pathproof bench stream hv2 --threads 8", "--lanes 4"),
+            ("pathproof check hv2 -q", ">/dev/null"),
+            ("pathproof check hv2 --all", "--full"),
         ] {
             let told = told(typed).unwrap_or_default();
             assert!(told.contains(is), "{typed}: {told}");

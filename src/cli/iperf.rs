@@ -5,8 +5,11 @@
 
 use std::ffi::OsString;
 
-use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory as _, Parser};
 use pathproof_model::units::BitsPerSecond;
+
+use super::Cli;
 
 /// What iperf3 takes, as far as anybody types it.
 #[derive(Debug, Parser)]
@@ -81,16 +84,108 @@ pub fn read(args: &[OsString]) -> Option<Meant> {
     if !begins.starts_with('-') {
         return None;
     }
-    let typed = Typed::try_parse_from(args).ok()?;
-    match (&typed.client, typed.server) {
-        (Some(host), false) => Some(typed.client(host)),
-        (None, true) => Some(typed.server()),
-        _ => None,
+    match Typed::try_parse_from(args) {
+        Ok(typed) => match (&typed.client, typed.server) {
+            (Some(host), false) => Some(typed.client(host)),
+            (None, true) => Some(typed.server()),
+            (Some(_), true) => Some(Meant::Instead(
+                "-s serves and -c measures: type pathproof -s at one end, and pathproof -c HOST at the other"
+                    .into(),
+            )),
+            (None, false) => None,
+        },
+        Err(error) => is_meant(args).then(|| Meant::Instead(not_taken(&error))),
+    }
+}
+
+/// Whether the words are iperf3's, though not all of them can be read: one of them says which end it is, and none is a command here.
+fn is_meant(args: &[OsString]) -> bool {
+    let own = Cli::command();
+    let words = || args.iter().skip(1).filter_map(|arg| arg.to_str());
+    let role = |word: &str| word.starts_with('-') && ["c", "client", "s", "server"].contains(&name(word));
+    words().any(role) && !words().any(|word| own.find_subcommand(word).is_some())
+}
+
+/// What an option is called, without its dashes and what is said behind it.
+fn name(option: &str) -> &str {
+    let name = option.trim_start_matches('-');
+    name.split(['=', ' ']).next().unwrap_or(name)
+}
+
+/// Options of iperf3 that have no equal here, and what to do instead.
+const WITHOUT_EQUAL: [(&[&str], &str); 6] = [
+    (
+        &["4", "version4", "6", "version6"],
+        "the address decides which family is used; type pathproof -c ADDRESS, or pathproof mtu HOST for both families",
+    ),
+    (&["N", "no-delay"], "no small message waits for others here (TCP_NODELAY is always set); leave it out"),
+    (
+        &["S", "tos", "dscp"],
+        "marks are tried by pathproof check HOST --role roce, and set by pathproof contend HOST --dscp CLASS=DSCP; leave it out here",
+    ),
+    (
+        &["A", "affinity"],
+        "each lane's thread gets a processor of its own by --pin; type pathproof bench stream HOST --pin",
+    ),
+    (
+        &["T", "title", "logfile", "get-server-output", "timestamps", "json-stream"],
+        "both ends' figures are in one result; type pathproof bench stream HOST -o FILE to keep it, and --json-stream for a line a second",
+    ),
+    (
+        &["F", "file"],
+        "files are measured on a share; type pathproof bench file //SERVER/SHARE --user NAME --password-file FILE",
+    ),
+];
+
+/// The option that names the other end.
+const TO_WHOM: &str = "client";
+
+/// What is wrong with words that are iperf3's, and what to do about it.
+fn not_taken(error: &clap::Error) -> String {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
+    };
+    let (option, value) = (context(ContextKind::InvalidArg), context(ContextKind::InvalidValue));
+    let known = WITHOUT_EQUAL.iter().find(|(names, _)| names.contains(&name(option)));
+    match (error.kind(), known) {
+        (ErrorKind::UnknownArgument, Some((_, instead))) => format!("there is no {option} here: {instead}"),
+        (ErrorKind::UnknownArgument, None) => format!(
+            "there is no {option} here; leave it out (-c, -s, -p, -t, -P, -R, --bidir, -J, -b, -l, -O, -M, -C and -Z mean what they mean to \
+             iperf3; pathproof bench stream --help lists more)"
+        ),
+        _ if name(option) == TO_WHOM && value.is_empty() => {
+            "-c is followed by the host that runs pathproof serve; type pathproof -c HOST".into()
+        }
+        _ if value.is_empty() => {
+            format!(
+                "{option} is given twice or without a value; give it once, with one (pathproof bench stream --help says more)"
+            )
+        }
+        _ => format!(
+            "{value:?} is no value of {option}; pathproof bench stream --help says what each option takes"
+        ),
     }
 }
 
 impl Typed {
     fn server(&self) -> Meant {
+        let of_the_other_end = [
+            ("-J", self.json),
+            ("-u", self.udp),
+            ("-t", self.time.is_some()),
+            ("-P", self.parallel.is_some()),
+            ("-R", self.reverse),
+            ("--bidir", self.bidir),
+            ("-b", self.bitrate.is_some()),
+            ("-l", self.length.is_some()),
+            ("-w", self.window.is_some()),
+        ];
+        if let Some((option, _)) = of_the_other_end.iter().find(|(_, typed)| *typed) {
+            return Meant::Instead(format!(
+                "{option} belongs to the end that measures; type pathproof -s here, and pathproof -c HOST {option} at the other end"
+            ));
+        }
         if self.daemon {
             return Meant::Instead(
                 "there is no -D: run `pathproof serve` under systemd (the packages have a unit: systemctl start pathproof), or with \
@@ -116,10 +211,15 @@ impl Typed {
     fn client(&self, host: &str) -> Meant {
         let peer = self.port.map_or(host.to_owned(), |port| at(host, port));
         let instead = |what: &str| Meant::Instead(what.replace("PEER", &peer));
+        if self.daemon || self.one_off {
+            return instead(
+                "-D and -1 belong to the server; type pathproof serve there, and pathproof -c PEER here",
+            );
+        }
         if self.udp {
             return instead(
-                "there is no flood of UDP: datagrams are counted at a low pace, as a part of a check (row `lost`), and -b beside TCP is \
-                 --rate. Type: pathproof check PEER",
+                "there is no flood of UDP, and -b beside TCP is --rate. Type: pathproof check PEER, which counts datagrams at a low pace (row \
+                 `lost`), or pathproof bench packets PEER, which searches the packet rate at which loss begins",
             );
         }
         if self.window.is_some() {
@@ -246,6 +346,21 @@ mod tests {
             ("pathproof -c hv2 -B eth1", "constrain=NIC"),
             ("pathproof -s -D", "systemctl start pathproof"),
             ("pathproof -s -1", "check USER@HOST"),
+            ("pathproof -s -J", "pathproof -c HOST -J"),
+            ("pathproof -c hv2 -u", "pathproof bench packets hv2"),
+            ("pathproof -c hv2 -D", "pathproof serve"),
+            ("pathproof -c hv2 -s", "pathproof -c HOST at the other"),
+            ("pathproof -c hv2 -4 -t 10", "pathproof -c ADDRESS"),
+            ("pathproof -6 -c fd00::2", "pathproof -c ADDRESS"),
+            ("pathproof -c hv2 -N", "TCP_NODELAY"),
+            ("pathproof -c hv2 --get-server-output", "-o FILE"),
+            ("pathproof -c hv2 -A 2", "--pin"),
+            ("pathproof -c hv2 --nonsense", "there is no --nonsense here"),
+            ("pathproof -c hv2 --connect-timeout=5", "leave it out"),
+            ("pathproof -c hv2 more", "there is no more here"),
+            ("pathproof -c hv2 -p abc", "\"abc\" is no value of --port"),
+            ("pathproof -c hv2 -P 4 -P 8", "give it once"),
+            ("pathproof -c", "type pathproof -c HOST"),
         ] {
             let Some(Meant::Instead(sentence)) = meant(typed) else { panic!("{typed}: {:?}", meant(typed)) };
             assert!(sentence.contains(told), "{typed}: {sentence}");
@@ -258,9 +373,9 @@ mod tests {
             "pathproof",
             "pathproof check hv2",
             "pathproof -v check hv2",
-            "pathproof -c hv2 -s",
+            "pathproof -v check -c hv2",
             "pathproof -t 10",
-            "pathproof -c hv2 --nonsense",
+            "pathproof --nonsense",
         ] {
             assert_eq!(meant(typed), None, "{typed}");
         }

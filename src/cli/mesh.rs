@@ -100,7 +100,7 @@ pub struct MeshArgs {
     /// The key that all ranks share.
     #[command(flatten)]
     pub key: KeyArgs,
-    /// On rank 0: write the document here, anew after every round.
+    /// On rank 0: write the document here, again after every round.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// On rank 0: what is printed.
@@ -280,7 +280,10 @@ fn groups(text: &str) -> Result<Vec<(String, String)>> {
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     for (number, line) in lines.enumerate().filter(|(_, line)| !line.is_empty()) {
         let [name, group] = line.split_whitespace().collect::<Vec<_>>()[..] else {
-            bail!("line {} of --groups is not HOST GROUP: {line:?}", number + 1);
+            bail!(
+                "line {} of --groups is not HOST GROUP: {line:?}; write a host and its group in each line, with a blank between them",
+                number + 1
+            );
         };
         groups.push((name.to_owned(), group.to_owned()));
     }

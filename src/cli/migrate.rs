@@ -16,7 +16,7 @@ use pathproof_model::{CommandName, MigrateSpec, Plan, StepSpec};
 use super::client::ClientArgs;
 use super::format::Format;
 use super::run::ClientRun;
-use super::values::words;
+use super::values::{percent, words};
 use crate::registry::{TRANSPORTS, over_all_nics};
 use crate::terminal;
 use pathproof_sys::clock::RealClock;
@@ -63,10 +63,10 @@ pub struct MigrateArgs {
     #[arg(long, value_name = "RATE")]
     pub bandwidth: Option<BitsPerSecond>,
     /// Share of guest pages that are zero at the start, in percent.
-    #[arg(long, value_name = "PERCENT", default_value_t = 0)]
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = percent)]
     pub zero: u8,
     /// Share of the other guest pages that compress to about a quarter, in percent.
-    #[arg(long, value_name = "PERCENT", default_value_t = 0)]
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = percent)]
     pub compressible: u8,
     /// Hyper-V's performance option: tcpip, compression (LZ4 on the way), or smb (over all NICs unless --over rdma).
     #[arg(long, value_enum, value_name = "OPTION", default_value_t)]
@@ -197,7 +197,7 @@ fn disk(args: &MigrateArgs) -> Result<Option<DiskSpec>> {
 fn resolve(args: &MigrateArgs) -> Result<MigrateSpec> {
     const PAGE: u64 = 4096;
     if args.memory.0 < PAGE {
-        bail!("--memory {} is less than a page of 4 KiB", args.memory);
+        bail!("--memory {} is less than a page of 4 KiB; give a guest such as 1GiB", args.memory);
     }
     for (name, value) in [("--lanes", args.lanes), ("--guests", args.guests), ("--parallel", args.parallel)] {
         if value == 0 {
@@ -205,7 +205,9 @@ fn resolve(args: &MigrateArgs) -> Result<MigrateSpec> {
         }
     }
     if args.lanes.saturating_mul(args.parallel.min(args.guests)) > 256 {
-        bail!("--lanes times --parallel is more than the 256 lanes that a step can have");
+        bail!(
+            "--lanes times --parallel is more than the 256 lanes that a step can have; give fewer of either"
+        );
     }
     let (rate, pattern) = args.dirty.split_once(':').unwrap_or((&args.dirty, "uniform"));
     let dirty: BitsPerSecond = rate.parse().context("--dirty")?;

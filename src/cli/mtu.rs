@@ -47,7 +47,7 @@ pub enum MtuFamily {
 pub fn run(args: MtuArgs, clock: &RealClock) -> Result<u8> {
     let steps = vec![StepSpec::Mtu(spec(&args)?)];
     if args.agentless && args.client.peer.is_none() {
-        bail!("--agentless needs a HOST to send echo requests to")
+        bail!("--agentless needs a HOST to send echo requests to; type pathproof mtu HOST --agentless")
     }
     let started =
         args.client.far.via.is_some() || args.client.peer.as_ref().is_some_and(|peer| peer.user.is_some());

@@ -59,7 +59,10 @@ pub fn run(args: NetworksArgs, clock: &RealClock) -> Result<u8> {
         StepSpec::Networks(NetworksSpec { fail, ..NetworksSpec::default() }),
     ];
     if !args.fail.is_empty() {
-        ensure!(args.fail.len() <= FAIL_MAX, "--fail takes at most {FAIL_MAX} networks");
+        ensure!(
+            args.fail.len() <= FAIL_MAX,
+            "--fail takes at most {FAIL_MAX} networks; name fewer, and the others in another run"
+        );
         steps.push(steps::rehearsal()?);
     }
     let plan = Plan { command: CommandName::Networks, steps, ..Plan::default() };

@@ -1,4 +1,4 @@
-//! `pathproof offloads`: each offload of the session's NICs off for a short stream, and on again; where no single one heals the path, several.
+//! `pathproof offloads`: each offload of the session's NICs off for a short stream, and on again; where no single one fixes the path, several.
 
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -19,7 +19,7 @@ Examples:
   pathproof serve --allow-offloads         on stor2: then those of stor2 are tried as well
   pathproof offloads root@stor2            the same, with the far end started over ssh
 
-Each is off for a stream both ways and on again after it; where no single one heals a way,
+Each is off for a stream both ways and on again after it; where no single one fixes a way,
 pairs are tried, and then all of an end (14 trials more at most). They are on again also
 after Ctrl-C, a lost peer or kill -9; what is typed where even that fails is printed first.
 Needs root (CAP_NET_ADMIN). A NIC may lose its link for a moment when an offload changes:

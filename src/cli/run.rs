@@ -91,7 +91,7 @@ impl Sink {
             stream.end(&doc);
         }
         // Nothing measured and nothing to show: one sentence says it better than an empty report.
-        let empty = doc.steps.is_empty() && doc.error.is_some();
+        let empty = doc.steps.is_empty() && doc.error.is_some() && doc.outcome == RunOutcome::None;
         let text = self.shape.format() == Format::Text;
         let shown = text && !empty && !taken;
         if !text || shown {

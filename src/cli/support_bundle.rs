@@ -1,11 +1,11 @@
-//! `pathproof support-bundle`: what somebody who helps from afar has to see, in one file.
+//! `pathproof support-bundle`: what somebody who helps remotely has to see, in one file.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::version;
+use super::{key, version};
 use crate::{bundle, document, terminal, wall};
 
 /// Shown below the help.
@@ -40,7 +40,7 @@ pub fn run(args: &BundleArgs) -> Result<u8> {
     };
     to.check()?;
     let parts = bundle::collect(args.result.as_deref(), version::text())?;
-    let parts = if args.raw { parts } else { bundle::replaced(parts)? };
+    let parts = if args.raw { parts } else { bundle::replaced(parts, &own())? };
     let missing: Vec<String> = parts
         .iter()
         .filter_map(|part| Some(format!("  {}: {}", part.name, part.content.as_ref().err()?)))
@@ -56,6 +56,13 @@ pub fn run(args: &BundleArgs) -> Result<u8> {
     }
     terminal::print_lines(lines)?;
     Ok(0)
+}
+
+/// Who types, and the key that may stand in the environment.
+fn own() -> bundle::Own {
+    let variables =
+        |names: &[&str]| names.iter().filter_map(|name| std::env::var(name).ok()).collect::<Vec<String>>();
+    bundle::Own { users: variables(&["USER", "LOGNAME", "SUDO_USER"]), secrets: variables(&[key::VARIABLE]) }
 }
 
 /// What it is written as.

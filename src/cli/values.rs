@@ -25,6 +25,16 @@ pub fn ip_mtu(text: &str) -> Result<u32, String> {
     })
 }
 
+/// A part of a whole in percent, with or without its sign.
+pub fn percent(text: &str) -> Result<u8, String> {
+    let number = text.trim();
+    let number = number.strip_suffix('%').unwrap_or(number).trim_end();
+    let percent = number.parse().ok().filter(|percent| *percent <= 100);
+    percent.ok_or_else(|| {
+        format!("{text} is no part of a whole; give a percentage of at most 100, such as 25 or 25%")
+    })
+}
+
 /// How long connections are left silent.
 pub fn silence(text: &str) -> Result<Nanoseconds, String> {
     let time = text.parse::<Nanoseconds>().map_err(|why| why.to_string())?;
@@ -40,4 +50,17 @@ where
     T: FromStr<Err = String> + Copy + Send + Sync + 'static,
 {
     PossibleValuesParser::new(all.iter().map(|one| word(*one))).try_map(|typed| typed.parse())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentage_may_have_its_sign() {
+        assert_eq!(["25", "25%", " 100 % ", "0"].map(percent), [Ok(25), Ok(25), Ok(100), Ok(0)]);
+        for wrong in ["101", "-1", "2.5%", "%", "half", "256"] {
+            assert!(percent(wrong).unwrap_err().contains("at most 100"), "{wrong}");
+        }
+    }
 }

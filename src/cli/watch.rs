@@ -47,8 +47,11 @@ pub struct WatchArgs {
 /// Runs the command.
 pub fn run(args: WatchArgs, clock: &RealClock) -> Result<u8> {
     const PROBES: std::ops::RangeInclusive<u64> = 10_000_000_000..=3_600_000_000_000;
-    ensure!(PROBES.contains(&args.probe_every.0), "--probe-every takes 10s to 1h");
-    ensure!(args.time.is_none_or(|time| time.0 >= 1_000_000_000), "--for takes a second or more");
+    ensure!(PROBES.contains(&args.probe_every.0), "--probe-every takes 10s to 1h; give one such as 10m");
+    ensure!(
+        args.time.is_none_or(|time| time.0 >= 1_000_000_000),
+        "--for takes a second or more; give one such as 8h, or leave it out to go on until Ctrl-C"
+    );
     let client = ClientRun::resolve(&args.client, clock)?;
     let wish = Wish {
         time: args.time.map(|time| Duration::from_nanos(time.0)),

@@ -1,9 +1,10 @@
 //! What drivers count for themselves: pause frames, missing buffers, damaged frames.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pathproof_model::evidence::{
-    DriverActivity, DriverCounter, DriverMeaning, PriorityActivity, PriorityCounts,
+    DriverActivity, DriverCounter, DriverMeaning, PriorityActivity, PriorityCounts, PriorityPackets,
+    counts_packets,
 };
 use pathproof_model::{Evidence as Record, Half};
 use pathproof_sys::ethtool::{Ethtool, is_not_told};
@@ -69,7 +70,9 @@ fn read() -> Drivers {
     for nic in nics.into_iter().take(NICS_MAX).filter(|nic| nic.is_up) {
         match ethtool.statistics(&nic.name) {
             Ok(all) => {
-                let known = all.into_iter().filter(|(name, _)| DriverMeaning::of(name).is_some());
+                let known = all
+                    .into_iter()
+                    .filter(|(name, _)| DriverMeaning::of(name).is_some() || counts_packets(name));
                 drivers.known.insert(nic.name, known.collect());
             }
             Err(error) if is_not_told(&error) => {}
@@ -101,11 +104,20 @@ fn moved(then: &Known, now: &Known) -> Vec<DriverActivity> {
 fn by_priority(then: &Known, now: &Known) -> Vec<PriorityActivity> {
     let each = now.iter().filter_map(|(nic, now)| {
         let then = then.get(nic)?;
-        let moved =
-            now.iter().filter_map(|(name, now)| Some((name.as_str(), now.checked_sub(*then.get(name)?))));
-        let all = PriorityCounts::of_driver(moved).into_iter();
-        let activity = move |(priority, counts)| PriorityActivity { nic: nic.clone(), priority, counts };
-        Some(all.map(activity).collect::<Vec<_>>())
+        let moved = || {
+            now.iter().filter_map(move |(name, now)| Some((name.as_str(), now.checked_sub(*then.get(name)?))))
+        };
+        let counts = PriorityCounts::of_driver(moved());
+        let packets = PriorityPackets::of_driver(moved());
+        let priorities: BTreeSet<u8> = counts.keys().chain(packets.keys()).copied().collect();
+        let activity = |priority: u8| PriorityActivity {
+            nic: nic.clone(),
+            priority,
+            // What no counter is about is unknown.
+            counts: counts.get(&priority).cloned().unwrap_or_default(),
+            packets: packets.get(&priority).copied().unwrap_or_default(),
+        };
+        Some(priorities.into_iter().map(activity).collect::<Vec<_>>())
     });
     each.flatten().collect()
 }
@@ -158,6 +170,26 @@ mod tests {
             .collect();
         // A counter that was set back is unknown, and so is one that the driver does not have.
         assert_eq!(told, [("e0", 3, Some(2), None), ("e0", 4, Some(0), None)]);
+    }
+
+    #[test]
+    fn packets_of_a_priority_stand_beside_what_else_is_counted_of_it() {
+        let all = |list: &[(&str, u64)]| list.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
+        let host = |list: &[(&str, u64)]| Known::from([("e0".to_owned(), all(list))]);
+        let then = host(&[("rx_prio3_packets", 5), ("tx_prio3_packets", 5), ("rx_prio4_discards", 1)]);
+        let now = host(&[("rx_prio3_packets", 9), ("tx_prio3_packets", 5), ("rx_prio4_discards", 1)]);
+        let told = by_priority(&then, &now);
+        let told: Vec<_> = told
+            .iter()
+            .map(|one| (one.priority, one.packets.received_packets, one.packets.sent_packets))
+            .collect();
+        assert_eq!(told, [(3, Some(4), Some(0)), (4, None, None)]);
+        assert_eq!(
+            by_priority(&then, &now)[0].counts,
+            PriorityCounts::default(),
+            "nobody counts its discards"
+        );
+        assert_eq!(moved(&then, &now), [], "packets by themselves mean nothing");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What TCP, UDP, IP and ICMP count in the network namespace of this process, by the names of the MIBs and of Linux.
 
-use pathproof_model::evidence::{FragmentCounts, IcmpCounts, IpCounts, TcpCounts, UdpCounts};
+use pathproof_model::evidence::{
+    FragmentCounts, IcmpCounts, IpCounts, TcpCounts, TcpOptionCounts, UdpCounts,
+};
 use pathproof_model::{Evidence as Record, Half};
 use pathproof_sys::counters::{self, Counters};
 
@@ -16,6 +18,7 @@ pub struct Protocols {
 
 struct Four {
     tcp: TcpCounts,
+    tcp_options: TcpOptionCounts,
     udp: UdpCounts,
     ip: IpCounts,
     fragments: FragmentCounts,
@@ -48,6 +51,9 @@ impl Evidence for Protocols {
                 let ip = now.ip.since(&then.ip);
                 let icmp = now.icmp.since(&then.icmp);
                 unknown(record, "tcp.", &tcp.unknown());
+                let tcp_options = now.tcp_options.since(&then.tcp_options);
+                unknown(record, "tcp_options.", &tcp_options.unknown());
+                record.tcp_options = Some(tcp_options);
                 unknown(record, "udp.", &udp.unknown());
                 unknown(record, "ip.", &ip.unknown());
                 unknown(record, "icmp.", &icmp.unknown());
@@ -57,7 +63,9 @@ impl Evidence for Protocols {
                 (record.tcp, record.udp, record.ip, record.icmp) =
                     (Some(tcp), Some(udp), Some(ip), Some(icmp));
             }
-            (Err(why), _) | (_, Err(why)) => record.cannot_tell("tcp, udp, ip, icmp, fragments", why),
+            (Err(why), _) | (_, Err(why)) => {
+                record.cannot_tell("tcp, tcp_options, udp, ip, icmp, fragments", why)
+            }
         }
         match (self.six, now.six) {
             (Ok(then), Ok(now)) => {
@@ -125,6 +133,11 @@ impl Four {
                 old_timestamps: more("PAWSEstab"),
                 mtu_probes_failed: more("TCPMTUPFail"),
                 delivered_with_congestion_mark: more("TCPDeliveredCE"),
+            },
+            tcp_options: TcpOptionCounts {
+                cookies_sent: more("SyncookiesSent"),
+                cookies_accepted: more("SyncookiesRecv"),
+                sack_discarded: more("TCPSACKDiscard"),
             },
             udp: UdpCounts {
                 sent: udp("OutDatagrams"),
@@ -263,6 +276,18 @@ mod tests {
         let four = Four::of(&counters::protocols_as_written(text));
         assert_eq!((four.tcp.sent, four.tcp.received, four.tcp.duplicates_received), (Some(7), None, None));
         assert_eq!(four.ip.received, None);
+    }
+
+    #[test]
+    fn cookies_and_acknowledgements_of_no_use_are_counted_apart() {
+        let text = "TcpExt: SyncookiesSent SyncookiesRecv TCPSACKDiscard\nTcpExt: 5 4 70\n";
+        let told = Four::of(&counters::protocols_as_written(text)).tcp_options;
+        let expected =
+            TcpOptionCounts { cookies_sent: Some(5), cookies_accepted: Some(4), sack_discarded: Some(70) };
+        assert_eq!(told, expected);
+        let counts =
+            SENDER.map(|text| Four::of(&counters::protocols_as_written(text)).tcp_options.sack_discarded);
+        assert_eq!(counts, [Some(0); 3], "losses alone make none");
     }
 
     #[test]

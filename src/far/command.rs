@@ -51,7 +51,9 @@ impl Start {
             (Some(command), None) => (Launch::Command, split(command, host)?),
         };
         if !is_harmless(host) {
-            return Err(format!("{host:?} is no name or address of a host"));
+            return Err(format!(
+                "{host:?} is no name or address of a host; name one such as stor2 or 10.0.0.2"
+            ));
         }
         let words = words.into_iter().chain(["sh".to_owned()]).collect();
         Ok(Some(Start { way, words, host: host.clone(), port: peer.named_port, copy, offloads: false }))

@@ -79,7 +79,7 @@ pub(super) fn tell(nics: &mut [Nic], refused: &[Refused], unreadable: &mut BTree
     let mut order: Vec<usize> = (0..nics.len()).collect();
     order.sort_by_key(|at| (nics[*at].bus.is_none(), nics[*at].addresses.is_empty()));
     if nics.len() > NICS_MAX {
-        let why = format!("{} interfaces; reasons are told of {NICS_MAX} of them", nics.len());
+        let why = format!("{} interfaces; reasons are given for {NICS_MAX} of them", nics.len());
         unreadable.insert("nics.unreadable".into(), why);
     }
     // The loopback is no adapter: nobody looks for its driver.

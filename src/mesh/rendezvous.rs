@@ -166,6 +166,8 @@ fn knock(
                 why,
                 SecureError::Crowded
                     | SecureError::ClosedInHandshake
+                    | SecureError::HungUp { .. }
+                    | SecureError::Mute { .. }
                     | SecureError::Timeout { .. }
                     | SecureError::Io { .. }
                     | SecureError::Refused(Refusal::Busy)

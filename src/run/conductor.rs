@@ -1,6 +1,8 @@
 //! Takes a run through its steps, those with an agent and those that are made from here alone alike, within the time
 //! that it has.
 
+mod beside;
+
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::Go;
 use pathproof_model::revision::{ORDERED_SINCE, PORT_STREAMS_SINCE};
@@ -17,7 +19,7 @@ use super::spare::{at_once, is_spare};
 use crate::budget::{Budget, out_of_time};
 use crate::glance::Glance;
 use crate::interrupt::Interrupt;
-use crate::registry::{Registry, manners};
+use crate::registry::Registry;
 use crate::steps::{self, Alone, Context, Kind, Lone, LostNetwork, Play, Runner, Setup, StepPart};
 use crate::terminal::say;
 use crate::watch::RunEvent;
@@ -297,53 +299,6 @@ impl<'a> Conductor<'a> {
             ended.and(collected)?;
             steps::sum_up(&mut record.doc, at, first);
         }
-        Ok(())
-    }
-
-    /// NICs of this host over which the two hosts would talk as well, beside the one that the streams of a check use.
-    fn beside(&self, plan: &Plan) -> Vec<String> {
-        let several = plan.steps.iter().filter_map(StepSpec::over).any(|over| manners(over).several_nics);
-        let asked = plan.command == CommandName::Check && self.budget.length_ns().is_some() && !several;
-        self.agent.as_ref().filter(|_| asked).map_or_else(Vec::new, |agent| agent.facts.other_nics())
-    }
-
-    /// What each of those NICs carries by itself. One over which nothing was answered is known to carry nothing.
-    fn by_themselves(&mut self, nics: &[String], record: &mut Record<'_>) -> Result<(), StepError> {
-        let paths = || record.doc.steps.iter().filter_map(|step| step.detail.paths.as_deref()).flatten();
-        let heard = |nic: &&String| {
-            let own: Vec<_> = paths().filter(|path| path.local_nic == **nic).collect();
-            own.is_empty() || own.iter().any(|path| path.proven_ip_bytes.is_some())
-        };
-        let nics: Vec<String> = nics.iter().filter(heard).cloned().collect();
-        let specs = steps::beside(&record.doc, &nics);
-        for (nth, spec) in specs.iter().enumerate() {
-            let number = record.doc.steps.len() as u32;
-            let of = number as usize + specs.len() - nth;
-            self.step(&Place { number, of, later: &specs[nth + 1..] }, spec, record)?;
-            self.collect(record)?;
-        }
-        while let Some(spec) = steps::each_way(&record.doc) {
-            if need_ns(record, &spec) > self.left_ns(record) {
-                record.cut.push("what a NIC carries one way alone: not measured".into());
-                break;
-            }
-            self.further(&spec, record)?;
-        }
-        self.all_together(&nics, record)
-    }
-
-    /// What those NICs carry together with the one that the session began on. A check that is to be quick leaves it out by plan.
-    fn all_together(&mut self, nics: &[String], record: &mut Record<'_>) -> Result<(), StepError> {
-        let own = self.agent.as_ref().and_then(|agent| agent.facts.own_nic());
-        let Some(own) = own.filter(|_| self.budget.length_ns() >= Some(UNHURRIED_NS)) else { return Ok(()) };
-        while let Some(spec) = steps::together(&record.doc, &own, nics) {
-            if need_ns(record, &spec) > self.left_ns(record) {
-                record.cut.push("what all NICs carry together: not measured".into());
-                break;
-            }
-            self.further(&spec, record)?;
-        }
-        steps::sum_up_together(&mut record.doc);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use pathproof_api::{Clock, Tick};
-use pathproof_engine::control::{Accept, Client, ClientEvent, Hello, Patience};
+use pathproof_engine::control::{Accept, Client, ClientEvent, Hello, Patience, PreambleError};
 use pathproof_model::{ClockOffset, Environment, ErrorCause, ErrorKind, PlanRequest, StepError};
 
 use super::{Target, tool};
@@ -72,17 +72,29 @@ fn knock(
 
 fn not_let_in(Target { host, port, .. }: &Target, why: &SecureError) -> StepError {
     let kind = match why {
+        // Whose version is of no use to anybody: it is another program.
+        SecureError::Preamble(PreambleError::NotOurs { .. }) => ErrorKind::Refused,
         SecureError::Preamble(_) | SecureError::Nonsense => ErrorKind::Protocol,
-        SecureError::Timeout { .. } | SecureError::Refused(Refusal::TooSlow) => ErrorKind::Timeout,
-        SecureError::Io { .. } | SecureError::ClosedInHandshake => ErrorKind::PeerLost,
+        SecureError::Mute { .. } | SecureError::Timeout { .. } | SecureError::Refused(Refusal::TooSlow) => {
+            ErrorKind::Timeout
+        }
+        SecureError::Io { .. } | SecureError::HungUp { .. } | SecureError::ClosedInHandshake => {
+            ErrorKind::PeerLost
+        }
         _ => ErrorKind::Refused,
     };
     let cause = match why {
-        SecureError::Io { source, .. } => gone::of(source),
+        SecureError::Io { source, .. } | SecureError::HungUp { source } => gone::of(source),
         SecureError::ClosedInHandshake => Some(ErrorCause::Closed),
         _ => None,
     };
-    error(kind, format!("{host}:{port}: {why}")).caused_by(cause)
+    let next = match why {
+        SecureError::Io { .. } => {
+            "; the connection broke off during the key handshake: look for loss on the path, and try again"
+        }
+        _ => "",
+    };
+    error(kind, format!("{host}:{port}: {why}{next}")).caused_by(cause)
 }
 
 /// Makes a dead peer noticeable within seconds: keep-alive probes while idle, a user timeout while sending.

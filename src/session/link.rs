@@ -17,6 +17,9 @@ use pathproof_model::{ErrorCause, ErrorKind};
 use crate::gone;
 use crate::secure::{SecureReader, SecureWriter};
 
+/// How a connection ended over which something came that was not sent so.
+const CHANGED: &str = "a message came with other bytes than were sent (its seal, ChaCha20-Poly1305, does not fit), although every checksum of TCP fitted";
+
 /// Messages that a connection holds before its reader stops reading.
 pub const INBOX: usize = 16;
 
@@ -46,18 +49,21 @@ impl Loss {
     /// From what the system said.
     pub fn of(error: &io::Error) -> Loss {
         use io::ErrorKind::{
-            AddrNotAvailable, HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut, UnexpectedEof,
-            WouldBlock,
+            AddrNotAvailable, HostUnreachable, InvalidData, NetworkDown, NetworkUnreachable, TimedOut,
+            UnexpectedEof, WouldBlock,
         };
         let how = match error.kind() {
             UnexpectedEof => "it was closed".into(),
+            InvalidData => CHANGED.into(),
             _ => error.to_string(),
         };
         let silent = matches!(
             error.kind(),
             TimedOut | WouldBlock | HostUnreachable | NetworkUnreachable | NetworkDown | AddrNotAvailable
         );
-        Loss { how, silent, kind: ErrorKind::PeerLost, cause: gone::of(error) }
+        // Only a piece whose seal is wrong is that: nothing of it was used.
+        let changed = (error.kind() == InvalidData).then_some(ErrorCause::Changed);
+        Loss { how, silent, kind: ErrorKind::PeerLost, cause: changed.or_else(|| gone::of(error)) }
     }
 
     /// This end gives the connection up, for a reason that is not the path's.

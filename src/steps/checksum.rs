@@ -73,7 +73,7 @@ pub fn findings(step: &Step, stalled: bool, doc: &ResultDoc) -> Vec<Finding> {
         );
         let text = format!(
             "Turn the checksum offload of the sending NIC off: ethtool -K {nic} tx off {at_sender}, and run again. If that \
-             heals it, the fault is the offload (driver, virtual switch or tunnel below it); if not, something on the path \
+             fixes it, the fault is the offload (driver, virtual switch or tunnel below it); if not, something on the path \
              changes packets. pathproof offloads PEER tries this and every other offload for you, and turns each on again."
         );
         let commands =
@@ -139,6 +139,7 @@ mod tests {
             first_router: None,
             last_router: None,
             questions_heard: None,
+            changed: None,
             shares: None,
         };
         let mut step = Step::new(StepKind::Loss, "datagram loss");

@@ -5,6 +5,7 @@
 
 mod heartbeat;
 mod lost;
+mod roce;
 mod tags;
 
 use std::collections::BTreeMap;
@@ -106,11 +107,11 @@ pub fn check_ways(spec: &ContendSpec) -> Result<(), StepError> {
 /// Refuses to mark a class that goes by an adapter where the agent's build takes such a mark and does nothing with it: half of the class would
 /// go unmarked, and nobody would say so.
 pub fn check_adapter_marks(plan: &Plan, revision: u8) -> Result<(), StepError> {
-    let by_adapter = |spec: &ContendSpec| {
+    let marks_adapters = |spec: &ContendSpec| {
         let marked = |class: &Class| spec.dscp.of(*class).is_some();
         spec.carrying().filter(marked).any(|class| !manners(spec.over_of(class)).segments)
     };
-    let asked = plan.steps.iter().filter_map(StepSpec::contend).any(by_adapter);
+    let asked = plan.steps.iter().filter_map(StepSpec::contend).any(marks_adapters);
     if revision >= ADAPTER_MARKS_SINCE || !asked {
         return Ok(());
     }
@@ -119,6 +120,11 @@ pub fn check_adapter_marks(plan: &Plan, revision: u8) -> Result<(), StepError> {
          the peer, or leave --dscp of that class out"
     );
     Err(StepError::new(ErrorKind::Refused, why))
+}
+
+/// The classes that go by an adapter.
+fn by_adapter(spec: &ContendSpec) -> Vec<Class> {
+    spec.carrying().filter(|class| manners(spec.over_of(*class)).adapter).collect()
 }
 
 /// What a stream in the direction of the step carried, as storage goes.
@@ -278,6 +284,7 @@ impl Runner for Contend {
         let contend = spec_of(spec);
         let (here, there) = (beats(client), beats(server));
         let mut detail = contend::reduce(&contend, step, &here, &there);
+        detail.rdma_marks = contend::rdma_marks(&by_adapter(&contend), &here, &there);
         // A link of this host is touched by this end alone.
         detail.lost_nic.clone_from(&client.detail.lost_nic);
         step.detail.contend = Some(detail);
@@ -370,6 +377,8 @@ fn together(told: &Receiver<BeatsEnd>) -> BeatsEnd {
         beats.marked_received.extend(part.marked_received);
         beats.priorities_received.extend(part.priorities_received);
         beats.priorities_reason = beats.priorities_reason.or(part.priorities_reason);
+        beats.rdma_received.extend(part.rdma_received);
+        beats.rdma_reason = beats.rdma_reason.or(part.rdma_reason);
     }
     beats
 }

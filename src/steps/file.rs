@@ -90,25 +90,29 @@ impl Kind for File {
 /// Whether the file can be measured at all.
 pub fn check(spec: &FileSpec) -> Result<()> {
     if spec.wait_ns == 0 || spec.time_ns == 0 {
-        bail!("--wait and --time must be more than zero");
+        bail!("--wait and --time must be more than zero; give them such as 10s");
     }
     if !(8..=SIZE_MAX).contains(&spec.size_bytes) || !spec.size_bytes.is_multiple_of(8) {
-        bail!("--size {} is not a multiple of 8 between 8 B and {}", spec.size_bytes, Bytes(SIZE_MAX));
+        bail!(
+            "--size {} is not a multiple of 8 between 8 B and {}; give one such as 64KiB",
+            spec.size_bytes,
+            Bytes(SIZE_MAX)
+        );
     }
     if !(1..=DEPTH_MAX).contains(&spec.depth) {
-        bail!("--depth {} is not between 1 and {DEPTH_MAX}", spec.depth);
+        bail!("--depth {} is not between 1 and {DEPTH_MAX}; give one such as 8", spec.depth);
     }
     if spec.channels.is_some_and(|channels| !(1..=CHANNELS_MAX).contains(&channels)) {
-        bail!("--channels is not between 1 and {CHANNELS_MAX}");
+        bail!("--channels is not between 1 and {CHANNELS_MAX}; give a number of those, or leave it out");
     }
     if !(1..=DESCRIPTORS_MAX as u32).contains(&spec.descriptors) {
-        bail!("--descriptors {} is not between 1 and {DESCRIPTORS_MAX}", spec.descriptors);
+        bail!("--descriptors {} is not between 1 and {DESCRIPTORS_MAX}; give one of those", spec.descriptors);
     }
     if spec.over != FileOver::Smbd && (spec.descriptors != 1 || spec.register_each || spec.invalidate) {
-        bail!("--descriptors, --register-each and --invalidate are about memory for RDMA: --over smbd");
+        bail!("--descriptors, --register-each and --invalidate are about memory for RDMA; add --over smbd");
     }
     if spec.over != FileOver::Smbd && spec.tcp_first {
-        bail!("--tcp-first is about a session with channels of SMB Direct: --over smbd");
+        bail!("--tcp-first is about a session with channels of SMB Direct; add --over smbd");
     }
     if spec.register_each && spec.invalidate {
         bail!("--invalidate gives each request a key of its own already; leave --register-each out");
@@ -122,7 +126,7 @@ pub fn check(spec: &FileSpec) -> Result<()> {
         || !(at_once + 1..=BLOCKS_MAX).contains(&spec.blocks())
     {
         bail!(
-            "--file-size {} is not a multiple of --size with room for more than the {at_once} requests under way, and at most {BLOCKS_MAX}",
+            "--file-size {} is not a multiple of --size with room for more than the {at_once} requests under way, and at most {BLOCKS_MAX}; give --file-size one such as 128MiB",
             Bytes(spec.file_bytes)
         );
     }
@@ -130,8 +134,10 @@ pub fn check(spec: &FileSpec) -> Result<()> {
         bail!("no share is named; write //SERVER/SHARE");
     }
     match (spec.kerberos, spec.user.is_empty()) {
-        (false, true) => bail!("no user is named, and no --kerberos"),
-        (true, false) => bail!("--kerberos logs on with a ticket: leave --user and --password-file out"),
+        (false, true) => {
+            bail!("no user is named, and no --kerberos; give --user NAME --password-file FILE, or --kerberos")
+        }
+        (true, false) => bail!("--kerberos logs on with a ticket; leave --user and --password-file out"),
         _ => Ok(()),
     }
 }

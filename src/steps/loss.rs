@@ -379,6 +379,7 @@ fn ended(path: &Path<'_>, sent: send::Sent, counted: Counted) -> LossEnd {
         first_router: sent.first_router,
         last_router: counted.last_router,
         questions_heard: counted.questions,
+        changed: Some(counted.changed),
     }
 }
 
@@ -439,6 +440,7 @@ mod tests {
             first_router: None,
             last_router: None,
             questions_heard: None,
+            changed: None,
             shares: None,
         };
         let mut step = Step::new(StepKind::Loss, "datagram loss");

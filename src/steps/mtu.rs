@@ -83,7 +83,7 @@ impl Kind for Mtu {
     }
 
     fn need_ns(&self, spec: &StepSpec) -> u64 {
-        // Three waits for the loss timer on a path that drops without a word, at both ends at once; a single NIC was searched before.
+        // Three waits for the loss timer on a path that drops silently, at both ends at once; a single NIC was searched before.
         if spec_of(spec).nics.len() == 1 { 600_000_000 } else { 1_500_000_000 }
     }
 
@@ -160,6 +160,8 @@ impl Runner for Mtu {
             expect_ip_mtu_bytes: step.spec.as_ref().and_then(|spec| spec_of(spec).expect_ip_mtu_bytes),
             client: doc.environment(NodeId::CLIENT),
             server: doc.environment(NodeId::SERVER),
+            client_counted: step.evidence(NodeId::CLIENT),
+            server_counted: step.evidence(NodeId::SERVER),
         };
         mtu::findings(step.detail.paths.as_deref().unwrap_or_default(), context)
     }

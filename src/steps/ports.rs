@@ -17,8 +17,8 @@ use pathproof_engine::networks::WAYS_MAX;
 use pathproof_engine::ports::{self, CONNECTIONS_MAX, Heard, IDLE_NS_MAX, Listens, Offered};
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    AskedPort, Direction, End, ErrorKind, Finding, Half, Port, PortsEnd, PortsSpec, PortsWhere, RdmaDevice,
-    ResultDoc, Role, Step, StepError, StepRequest, StepSpec,
+    AskedPort, Direction, End, ErrorKind, Finding, Half, NetworkPorts, Port, PortsEnd, PortsSpec, PortsWhere,
+    RdmaDevice, ResultDoc, Role, Step, StepError, StepRequest, StepSpec,
 };
 
 use super::{
@@ -69,9 +69,13 @@ pub fn beside(spec: &StepSpec, session: &SessionFacts) -> Option<StepSpec> {
     let asked = spec.ports().filter(|ports| ports.at.is_session())?;
     // Datagrams go to nobody who has not said the session's word over a connection.
     let connects = asked.needed(Direction::Out).iter().any(|port| !port.is_udp());
-    let idle_ns = (asked.idle_ns / 2).min(BESIDE_IDLE_NS_MAX);
+    let ways = session.networks_beside();
+    // The other family between the same NICs goes the same way: silence there tells nothing more.
+    let others = ways.iter().any(|way| !way.second_family);
+    let idle_ns = if others { (asked.idle_ns / 2).min(BESIDE_IDLE_NS_MAX) } else { 0 };
     let more = PortsSpec { connections: 0, idle_ns, at: PortsWhere::Beside, ..asked.clone() };
-    ((connects || idle_ns > 0) && !session.networks_beside().is_empty()).then_some(StepSpec::Ports(more))
+    // A check that leaves nothing silent is in a hurry.
+    ((connects || asked.idle_ns > 0) && !ways.is_empty()).then_some(StepSpec::Ports(more))
 }
 
 fn spec_of(spec: &StepSpec) -> PortsSpec {
@@ -183,11 +187,12 @@ impl Runner for Ports {
     fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
         let (client, server) = (client.detail.ports.as_ref(), server.detail.ports.as_ref());
         if !spec_of(spec).at.is_session() {
-            // Without a role no port is asked for, and connections are only left silent.
+            // Without a role connections are only left silent, and ports asked where the other family goes the same way.
             let spec = spec_of(spec);
             let asked = spec.at == PortsWhere::Networks || !spec.roles.is_empty();
-            step.detail.network_ports =
-                client.filter(|_| asked).map(|end| ports::on_networks(&spec, end, server));
+            let found = client.map(|end| ports::on_networks(&spec, end, server));
+            let some = |networks: &Vec<NetworkPorts>| networks.iter().any(|one| !one.ports.is_empty());
+            step.detail.network_ports = found.filter(|networks| asked || some(networks));
             step.detail.left_silent =
                 client.map(|end| end.silent_beside.clone()).filter(|all| !all.is_empty());
             return;

@@ -75,13 +75,13 @@ impl Alone for Smb {
 /// Whether the questions can be asked at all.
 pub fn check(spec: &SmbSpec) -> Result<()> {
     if spec.wait_ns == 0 {
-        bail!("--wait must be more than zero");
+        bail!("--wait must be more than zero; give one such as 5s");
     }
     if spec.user.is_some() != spec.password_file.is_some() {
-        bail!("an account needs both --user and --password-file");
+        bail!("an account needs both --user and --password-file; give both, or neither");
     }
     if spec.kerberos && spec.user.is_some() {
-        bail!("--kerberos logs on with a ticket: leave --user and --password-file out");
+        bail!("--kerberos logs on with a ticket; leave --user and --password-file out");
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! and are let go when they are through or the step is given up. What is to be done when, [`Course`] decides; here it is done.
 //!
 //! Whoever watches over the step waits for news (of a thread, of the control connection, of a signal, of what a kind of step
-//! has beside it) and for moments that are known. Nothing is looked at again and again. A thread that ends without a word,
+//! has beside it) and for moments that are known. Nothing is looked at again and again. A thread that ends without a message,
 //! by a panic that is, is news too: it cannot leave the step waiting.
 
 use std::convert::Infallible;

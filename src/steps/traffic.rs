@@ -101,6 +101,11 @@ pub fn together(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec>
     singles::together(doc, own, nics)
 }
 
+/// The same once more, where that came to little.
+pub fn together_again(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec> {
+    singles::together_again(doc, own, nics)
+}
+
 /// Holds what they carried together against what each carried by itself.
 pub fn sum_up_together(doc: &mut ResultDoc) {
     let found = singles::sum_up_together(doc);
@@ -448,8 +453,13 @@ fn lane_spec(
         wait_mode: if spec.busy_poll { WaitMode::Spin } else { WaitMode::Block },
         send_mode: if spec.zero_copy { SendMode::ZeroCopy } else { SendMode::Copy },
         receive_mode: if spec.discard { ReceiveMode::Discard } else { ReceiveMode::Copy },
-        // A stream's sender lives by its sends; elsewhere only the answer is news.
-        send_reports: if kind == TrafficKind::Stream { SendReports::Prompt } else { SendReports::Lazy },
+        // A stream's sender lives by its sends; elsewhere only the answer is news, and one question at a time is answered in full.
+        send_reports: match kind {
+            TrafficKind::Stream => SendReports::Prompt,
+            TrafficKind::Request => SendReports::Lazy,
+            TrafficKind::Pingpong => SendReports::Late,
+        },
+        sent_memory: verbs::sent_memory(kind, spec),
         max_segment_bytes: spec.max_segment_bytes,
         ..LaneSpec::default()
     }

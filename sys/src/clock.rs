@@ -70,7 +70,8 @@ impl<C: Clock + ?Sized> Clock for std::sync::Arc<C> {
 #[derive(Clone, Debug)]
 pub struct RealClock {
     source: quanta::Clock,
-    origin: quanta::Instant,
+    /// What the counter said when it was made.
+    origin: u64,
 }
 
 impl RealClock {
@@ -79,7 +80,7 @@ impl RealClock {
     #[expect(clippy::new_without_default, reason = "a default would be a clock that nobody was handed")]
     pub fn new() -> RealClock {
         let source = quanta::Clock::new();
-        let origin = source.now();
+        let origin = source.raw();
         RealClock { source, origin }
     }
 
@@ -102,8 +103,8 @@ impl RealClock {
 impl Clock for RealClock {
     #[inline]
     fn now(&self) -> Tick {
-        // A run of 584 years would be needed to overflow.
-        Tick(self.source.now().saturating_duration_since(self.origin).as_nanos() as u64)
+        // Straight from the counter: a `Duration` on the way is a division by 10^9 and back. A run of 584 years would be needed to overflow.
+        Tick(self.source.delta_as_nanos(self.origin, self.source.raw()))
     }
 }
 

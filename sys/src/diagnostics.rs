@@ -1,4 +1,4 @@
-//! What somebody who helps from afar wants to see of a system: its own tables of counters and settings, as it writes them, and the end of
+//! What somebody who helps remotely wants to see of a system: its own tables of counters and settings, as it writes them, and the end of
 //! its log. Nothing is understood here, and nothing is left out silently: what cannot be read has its reason.
 
 pub use crate::system::diagnostics::all;

@@ -45,6 +45,11 @@ impl Interface {
     pub fn is_loopback(&self) -> bool {
         self.kind.as_deref() == Some("loopback")
     }
+
+    /// Whether it stands for routes of its own (a VRF), which sockets that are not tied to it do not see.
+    pub fn is_vrf(&self) -> bool {
+        self.kind.as_deref() == Some("vrf")
+    }
 }
 
 /// What an interface has counted since it came about.

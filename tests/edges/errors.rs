@@ -4,11 +4,12 @@
 use super::code_below;
 
 /// Messages whose next step somebody else's words hold, and whose words those are.
-const ELSEWHERE: [(&str, &str); 6] = [
+const ELSEWHERE: [(&str, &str); 7] = [
     ("line {line}: {}", "the reader of the file, with what it expected there"),
     ("{why}", "rank 0, which refuses"),
     ("{host}:{port}: {why}", "the attempt that failed"),
     ("{part:?}: {help}", "the limits that there are"),
+    ("--pid {pid}: {why}", "what reads the memory of processes"),
     ("{} came in answer to RESUME", "an attempt to come back; what is said is that the peer was lost"),
     ("no answer to RESUME", "an attempt to come back; what is said is that the peer was lost"),
 ];
@@ -67,14 +68,16 @@ fn literals(code: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What follows a semicolon is advice here; else there is a flag, a command, or what is taken instead.
+/// What follows a semicolon is advice here; else there is a command, or what is taken instead. A flag alone says where it is wrong, and not what
+/// would be right.
 fn says_what_to_do(text: &str) -> bool {
-    ["; ", "--", "pathproof", ", or ", "use "].iter().any(|sign| text.contains(sign))
+    ["; ", "pathproof", ", or ", "use "].iter().any(|sign| text.contains(sign))
 }
 
 #[test]
 fn a_message_is_known_when_it_is_seen() {
     let code = "bail!(\n    \"a (b) {}; \\\n     leave it out\", f(\"x\")\n);\nErr(anyhow!(\"bare\"))";
     assert_eq!(messages(code), ["a (b) {}; leave it out x", "bare"]);
-    assert!(says_what_to_do("a; leave it out") && says_what_to_do("give --size") && !says_what_to_do("bare"));
+    assert!(says_what_to_do("a; leave it out") && says_what_to_do("use --size") && !says_what_to_do("bare"));
+    assert!(!says_what_to_do("--size 0 is too small"));
 }

@@ -1,6 +1,6 @@
 //! Kinds of step and transports are asked what they are like: nobody compares them, but the registry and a kind's own file.
 //!
-//! A comparison gives a kind that is added later the answer of all others, without a word. A `match` that names every kind does not:
+//! A comparison gives a kind that is added later the answer of all others silently. A `match` that names every kind does not:
 //! the compiler asks for the next one. So `match` is allowed, as long as it has no arm for the rest.
 
 use super::code_below;
@@ -267,7 +267,7 @@ fn no_kind_is_known_by_its_word() {
     }
 }
 
-/// What is asked of a kind it answers itself: a default would answer for one that comes later, without a word.
+/// What is asked of a kind it answers itself: a default would answer silently for one that comes later.
 #[test]
 fn a_kind_has_no_answer_that_it_did_not_give() {
     const TRAITS: [(&str, &str); 6] = [

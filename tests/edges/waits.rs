@@ -30,7 +30,8 @@ const SHORT: &[(&str, &str, &str)] = &[
     (
         "src/steps/traffic/lane.rs",
         "from_millis(20)",
-        "a lane notes its kernel's figures in every slice of time, also where nothing comes",
+        "a lane notes its kernel's figures in every slice of time, also where nothing comes; one that sleeps until a completion is announced hears \
+         nothing of its device, so who watches over it looks",
     ),
     ("sys/src/clock.rs", "from_millis(1)", "no turn: the least that a socket takes for a timeout"),
     ("transports/api/src/contract.rs", "from_micros(200)", "a test suite, which turns both ends of a lane"),

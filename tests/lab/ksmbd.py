@@ -424,7 +424,9 @@ def a_channel_of_smb_direct_that_falls_silent_loses_no_byte():
         assert step is not None, (code, said)
         file = step["file"]
         assert file["channels_lost"] == 1 and file["replayed_requests"] > 0, (code, said, file, step["chosen"])
-        assert step["summary"]["verified"] is True and file["removed"] is True, (code, said, step)
+        # This server looks at no ChannelSequence. On iWARP the kernel delivers what the lost channel had sent when the wire is back: a late write is told.
+        late = IWARP and "SMB-LATE-WRITE" in found
+        assert (step["summary"]["verified"] is True or late) and file["removed"] is True, (code, said, found, step)
         # The session goes on, and the channel comes back; or the server takes it no more, and that is told.
         assert (file["channels_returned"], "SMB-CHANNEL-LOST" in found) in ((1, False), (0, True)), (code, found, file, step["chosen"])
         # What counters make of a wire that was silent is another matter.
@@ -469,8 +471,10 @@ if IWARP:
     CASES.remove(a_wrong_password_is_said_once)
     # Its greeting would go to the server's TCP listener.
     CASES.remove(where_both_ends_have_rdma_and_smb_direct_does_not_answer_it_is_a_finding)
-    # Its packets are TCP's, which sends all that was lost again when the wire is back; run once, what was expected of the channel did not hold.
-    CASES.remove(a_channel_of_smb_direct_that_falls_silent_loses_no_byte)
+    # Its packets are TCP's, which sends all that was lost again when the wire is back; run once, what was expected of the channel did not hold. Dialling
+    # has had a deadline since then, and a late write a name, and the case was not run again: it is, by its name.
+    if a_channel_of_smb_direct_that_falls_silent_loses_no_byte.__name__ not in sys.argv[4:]:
+        CASES.remove(a_channel_of_smb_direct_that_falls_silent_loses_no_byte)
 
 server = Ksmbd(TOOLS)
 server.start()

@@ -135,6 +135,27 @@ def sizes_lanes_and_verbs():
         assert doc["steps"][0]["summary"]["messages"] > 0, (args, doc["steps"][0])
 
 
+def ping_pongs_account_for_all_that_they_sent():
+    # Few of their sends ask for a completion: what was not told is settled at the end, and nothing is waited for in vain.
+    for peer in (RXE, SIW):
+        for over, args in (("rdma", ["--size", "64"]), ("rdma", ["--size", "4KiB"]), ("rdma", ["--verb", "write", "--size", "64"]),
+                           ("rdma", ["--verb", "write", "--size", "4KiB"]), ("smbd", ["--size", "64"]), ("smbd", ["--size", "4KiB"])):
+            for wait in ([], ["--busy-poll"]):
+                case = (peer, over, args, wait)
+                for time_ms in (500, 3000):
+                    code, doc, err, took = bench("pingpong", *args, *wait, "--time", f"{time_ms}ms", peer=peer, over=over)
+                    assert code in JUDGED, (case, err)
+                    if doc["steps"][0]["summary"]["messages"]:
+                        break
+                lanes = doc["steps"][0]["lanes"]
+                assert not [lane["error"] for lane in lanes if lane.get("error")], (case, lanes)
+                own = next(lane for lane in lanes if lane["end"] == "client")
+                sent = own["messages"] * (4096 if "4KiB" in args else 64)
+                assert 0 < sent <= own["counters"]["lane_sent_bytes"], (case, own["messages"], own["counters"])
+                assert took < 20, (case, took)
+    no_leak()
+
+
 def loss_is_named():
     for loss in ("0.1%", "1%"):
         sh(f"lab-netem loss {loss}")
@@ -342,16 +363,89 @@ def a_mesh_of_three_runs_over_rdma_and_smb_direct():
         print(f"     mesh over {over}: {document['outcome']}")
 
 
+MARKS = {"storage": 26, "migration": 10}
+# Where what each of the two hosts of a fabric sends comes out of its NIC, and what of that is RDMA.
+WIRES = {RXE: ("port-lab0", "port-lab1", "udp dport 4791"), SIW: ("port-lab2", "port-lab3", "meta l4proto tcp")}
+
+
+class CountedOnTheWire:
+    """Counts RDMA packets by their code points where they leave the NICs of a fabric, for as long as it is entered."""
+
+    def __init__(self, peer):
+        self.peer = peer
+
+    def fabric(self, words, text=None):
+        done = subprocess.run(["ip", "netns", "exec", "fabric", *words.split()], input=text, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, (words, text, done.stderr)
+        return done.stdout
+
+    def __enter__(self):
+        sh("modprobe nf_tables; ip netns exec fabric nft delete table netdev marks")
+        here, there, rdma = WIRES[self.peer]
+        rules = ""
+        for way, port in (("out", here), ("in", there)):
+            names = {**{name: f"ip dscp {dscp}" for name, dscp in MARKS.items()}, "plain": "ip dscp 0"}
+            rules += "".join(f"counter {way}_{name} {{ }};\n" for name in names)
+            told = "".join(f"{rdma} {condition} counter name {way}_{name};\n" for name, condition in names.items())
+            rules += f'chain from_{way} {{ type filter hook ingress device "{port}" priority 0;\n{told}}};\n'
+        self.fabric("nft -f -", f"table netdev marks {{\n{rules}}}\n")
+        return self
+
+    def __exit__(self, *_):
+        sh("ip netns exec fabric nft delete table netdev marks")
+
+    def counted(self):
+        """Packets and bytes, by way and name (`out_storage`)."""
+        listed = json.loads(self.fabric("nft -j list counters"))["nftables"]
+        return {one["counter"]["name"]: (one["counter"]["packets"], one["counter"]["bytes"]) for one in listed if "counter" in one}
+
+
+def a_traffic_class_is_on_the_wire():
+    """Whoever connects the queue pairs; and soft-iWARP carries none, which is why a mark of a class is refused over it."""
+    asked = ["--option", f"traffic_class={MARKS['storage'] << 2}"]
+    for connect in ([], ["--option", "connect=cm"]):
+        with CountedOnTheWire(RXE) as wire:
+            code, doc, err, _ = bench("stream", "--verb", "write", "--time", "2s", *asked, *connect)
+            counted = wire.counted()
+        assert code in JUDGED, (connect, err)
+        sent = doc["steps"][0]["summary"]["bytes"]
+        assert 0 < sent <= counted["out_storage"][1], (connect, sent, counted)
+        # What the server acknowledges by has the class as well; what the connection manager says may have none.
+        assert counted["in_storage"][0] > counted["in_plain"][0], (connect, counted)
+        chosen = [lane["chosen"]["traffic_class"] for lane in doc["steps"][0]["lanes"]]
+        assert chosen and all("DSCP 26" in words for words in chosen), chosen
+    with CountedOnTheWire(SIW) as wire:
+        code, doc, err, _ = bench("stream", "--verb", "write", "--time", "1s", *asked, peer=SIW)
+        counted = wire.counted()
+    assert code in JUDGED, err
+    assert counted["out_plain"][0] > 10 and counted["out_storage"][0] == 0, f"soft-iWARP has learned marks: take them ({counted})"
+    done = subprocess.run([BINARY, "contend", f"{SIW}:{PORT}", "--key", KEY, "--over", "smbd", "--storage", "4Mbit/s", "--time", "500ms",
+                           "--dscp", "storage=26", "--format", "json"], capture_output=True, text=True, timeout=100)
+    told = done.stdout + done.stderr
+    assert done.returncode not in JUDGED and "soft-iWARP does not give" in told and "leave the mark (--dscp)" in told, (done.returncode, told)
+    no_leak()
+
+
+def classes_are_marked_on_the_wire(phases, counted):
+    """What was measured of each class went with its mark, and its answers came with it."""
+    for name in MARKS:
+        own = [one for classes in phases.values() for one in classes.values() if one["name"] == name]
+        carried = sum((one["goodput_bits_per_s"] or 0) * one["length_ns"] / 8e9 for one in own)
+        assert 0 < carried <= counted[f"out_{name}"][1], (name, carried, counted)
+        assert counted[f"in_{name}"][0] > 0, (name, counted)
+
+
 def classes_share_an_adapter_over_rdma_and_smb_direct():
     """Held to what was there and how often: an emulated adapter on a busy machine says nothing about rates. Phases of half a second are some 12 s
     for each transport, most of them the waits for what storage still has to send."""
     expected = {"idle": ["heartbeat"], "storage": ["heartbeat", "storage"], "both": ["heartbeat", "storage", "migration"],
                 "migration": ["heartbeat", "migration"]}
     for over in ("rdma", "smbd"):
-        # Queue pairs of storage have a traffic class of their own, which the adapter has to take.
-        mark = ["--dscp", "storage=26"] if over == "rdma" else []
-        done = subprocess.run([BINARY, "contend", f"{RXE}:{PORT}", "--key", KEY, "--over", over, "--storage", "4Mbit/s", "--time", "500ms",
-                               *mark, "--format", "json"], capture_output=True, text=True, timeout=100)
+        marks = [word for name, dscp in MARKS.items() for word in ("--dscp", f"{name}={dscp}")]
+        with CountedOnTheWire(RXE) as wire:
+            done = subprocess.run([BINARY, "contend", f"{RXE}:{PORT}", "--key", KEY, "--over", over, "--storage", "4Mbit/s", "--time", "500ms",
+                                   *marks, "--format", "json"], capture_output=True, text=True, timeout=100)
+            counted = wire.counted()
         document = document_of(done)
         step = next(step for step in document["steps"] if step["kind"] == "contend")
         assert done.returncode in JUDGED and step["error"] is None, (over, done.returncode, step["error"], done.stderr)
@@ -370,6 +464,13 @@ def classes_share_an_adapter_over_rdma_and_smb_direct():
             assert of_phases <= both_ways, (over, count, of_phases, counters)
         assert phases["storage"]["storage"]["goodput_bits_per_s"] > 0, (over, phases["storage"])
         assert phases["migration"]["migration"]["goodput_bits_per_s"] > 0, (over, phases["migration"])
+        classes_are_marked_on_the_wire(phases, counted)
+        # What each end says that it saw of them: a part, of a kernel that sees what Soft-RoCE receives.
+        for way in step["rdma_marks"]:
+            assert set(MARKS.values()) <= {one["dscp"] for one in way["arrived"]}, (over, way)
+            assert way["classes"] == list(MARKS), (over, way)
+        assert [way["direction"] for way in step["rdma_marks"]] == ["out", "in"], (over, step["rdma_marks"])
+        assert "DSCP-CHANGED" not in codes(document), (over, step["rdma_marks"])
         told = ", ".join(f"{name} {beat['lost']} of {beat['sent']}" for name, beat in beats.items())
         print(f"     {over}: heartbeats lost: {told}; storage {step['cost']['storage_share']} of what it carries alone")
         no_leak()
@@ -397,7 +498,7 @@ def no_device_is_told():
 
 def as_it_was():
     """What a case that failed half-way may have left behind."""
-    sh("lab-netem none")
+    sh("lab-netem none; ip netns exec fabric nft delete table netdev marks")
     small_hop(4500)
 
 
@@ -410,11 +511,11 @@ def contract():
 
 
 CASES = [contract, choices_come_with_reasons, bytes_are_verified_and_rdma_is_proven,
-         bytes_still_on_their_way_are_left_alone, sizes_lanes_and_verbs, devices_are_listed,
+         bytes_still_on_their_way_are_left_alone, sizes_lanes_and_verbs, ping_pongs_account_for_all_that_they_sent, devices_are_listed,
          check_of_itself_has_a_verdict, loss_is_named, a_small_hop_under_a_large_rdma_mtu_is_named,
          the_mtu_stage_and_the_rdma_mtu_are_held_against_each_other, memory_and_its_registration_are_shown,
          smb_direct_carries_every_kind_of_bench, smb_direct_checks_and_migrates, a_mesh_of_three_runs_over_rdma_and_smb_direct,
-         classes_share_an_adapter_over_rdma_and_smb_direct,
+         a_traffic_class_is_on_the_wire, classes_share_an_adapter_over_rdma_and_smb_direct,
          classes_travel_with_their_priorities, a_switch_that_loses_a_priority_is_told,
          wrong_names_and_limits_are_answered, locked_memory_too_low_is_told, a_killed_peer_is_told_in_time,
          a_device_that_is_removed_is_told_in_time, a_link_that_goes_down_is_told_in_time, no_device_is_told]

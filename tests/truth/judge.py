@@ -20,7 +20,7 @@ class Answer:
     outcome: str = "no document"
     findings: list = field(default_factory=list)
     failed: list = field(default_factory=list)
-    """Verdicts that failed or could not be told, as `subject: reason`."""
+    """Verdicts that failed or could not be determined, as `subject: reason`."""
     error: str | None = None
     busy: bool = False
     """Cannot tell, and says that a host was busy meanwhile."""

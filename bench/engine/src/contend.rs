@@ -18,7 +18,7 @@ pub use advice::advice;
 pub use beats::{Beats, Counted, count, count_within};
 pub use discards::discards;
 pub use findings::findings;
-pub use marks::{MarksHeard, marks};
+pub use marks::{MarksHeard, marks, rdma_marks};
 pub use sweep::{best, relate, tried};
 
 /// Fewest answers that a p99 may rest on: the slowest of them is more than the one that nothing lies beyond.

@@ -4,6 +4,7 @@
 //! where what both hosts counted excludes the others it could be; what only might be so is said as that.
 
 mod busy;
+mod changed;
 mod collisions;
 mod connections;
 mod delays;
@@ -54,6 +55,7 @@ struct Rule {
 
 /// Every family, in the order in which its findings stand in a document. A rule sees what the steps told, and nothing of other rules.
 const FAMILIES: &[&[Rule]] = &[
+    changed::RULES,
     identity::RULES,
     hosts::RULES,
     stops::RULES,
@@ -288,6 +290,7 @@ mod tests {
             first_router: None,
             last_router: None,
             questions_heard: None,
+            changed: None,
             shares: None,
         }
     }

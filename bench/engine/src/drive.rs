@@ -114,7 +114,11 @@ impl<W: Workload, C: Clock, M: Meter> Driver<W, C, M> {
         if unsettled {
             self.workload.settle(&mut self.recorder);
         }
+        let seen = self.workload.watch();
         self.now = self.clock.now();
+        if seen {
+            self.workload.seen(self.now);
+        }
         for completion in &self.completions {
             self.outstanding = self.outstanding.saturating_sub(1);
             match completion.status {
@@ -128,8 +132,8 @@ impl<W: Workload, C: Clock, M: Meter> Driver<W, C, M> {
                 _ => {}
             }
         }
-        self.workload.after_poll(self.now, &mut self.recorder);
         Ok(match (count, self.next) {
+            _ if seen => Turn::Worked,
             (0, Next::IdleUntil(tick)) => Turn::Idle(Some(tick)),
             (0, _) => Turn::Idle(None),
             _ => Turn::Worked,

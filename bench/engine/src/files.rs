@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 const WORD: usize = 8;
 /// Odd, so no two words of a piece are equal (2^64 over the golden ratio).
 const STRIDE: u64 = 0x9E37_79B9_7F4A_7C15;
+/// How many generations back are looked for in what is not what it must be.
+const LOOKED_BACK: usize = 1 << 16;
 /// Set in the record of a piece while a request for it is under way.
 const BUSY: u32 = 1 << 31;
 
@@ -48,6 +50,14 @@ impl Content {
             u64::from_le_bytes(*chunk) != first.wrapping_add(STRIDE.wrapping_mul(at as u64))
         };
         words.iter().enumerate().position(wrong).map(|at| at * WORD)
+    }
+
+    /// The generation before this one that `data` holds, the whole of it, if any of those that are looked at does.
+    pub fn earlier(&self, data: &[u8], position: u64, generation: u32) -> Option<u32> {
+        let found = data.first_chunk::<WORD>().map(|word| u64::from_le_bytes(*word))?;
+        let before = (1..generation).rev().take(LOOKED_BACK);
+        let mut candidates = before.filter(|earlier| self.first(position, *earlier) == found);
+        candidates.find(|earlier| self.difference(data, position, *earlier).is_none())
     }
 
     fn first(&self, position: u64, generation: u32) -> u64 {
@@ -180,6 +190,22 @@ impl Pieces {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_written_before_is_told_from_what_was_never_written() {
+        let content = Content { seed: 7 };
+        let mut data = [0; 4096];
+        content.fill(&mut data, 8192, 3);
+        assert_eq!(content.earlier(&data, 8192, 9), Some(3));
+        assert_eq!(content.earlier(&data, 8192, 3), None, "it is no earlier one");
+        assert_eq!(content.earlier(&data, 4096, 9), None, "it belongs elsewhere");
+        data[4095] ^= 1;
+        assert_eq!(content.earlier(&data, 8192, 9), None, "the whole of it, or nothing");
+        assert_eq!(content.earlier(&[0; 4096], 8192, 9), None);
+        assert_eq!(content.earlier(&[], 8192, 9), None);
+        content.fill(&mut data, 0, 1);
+        assert_eq!(content.earlier(&data, 0, u32::MAX), None, "nobody looks back for ever");
+    }
 
     #[test]
     fn content_that_is_elsewhere_old_or_damaged_is_told() {

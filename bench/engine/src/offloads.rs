@@ -1,4 +1,4 @@
-//! Offloads tried one by one: which is turned off next, what the trials come to, and which of them heals the path. Pure.
+//! Offloads tried one by one: which is turned off next, what the trials come to, and which of them fixes the path. Pure.
 //!
 //! Where no single one heals a way that is ill, pairs are tried, and then all of an end: what each does may be made good by another. Only what an end
 //! sends is touched by what it does to segments on their way out, and only what it receives by what it does to those that arrive, so pairs are of
@@ -239,7 +239,7 @@ fn healing(rows: &[OffloadTried], direction: Direction) -> Vec<&OffloadTried> {
 
 /// Puts what trials came to into the document, and what it means.
 pub fn conclude(doc: &mut ResultDoc) {
-    const UNHEALED: &str = "No offload that was tried heals it, alone or with others, so something on the way changes packets: look at the tunnels, virtual switches and \
+    const UNHEALED: &str = "No offload that was tried fixes it, alone or with others, so something on the way changes packets: look at the tunnels, virtual switches and \
                             devices that inspect traffic between the hosts. Those of the peer are tried where it was started with --allow-offloads.";
     doc.offloads = found(doc);
     if doc.offloads.is_empty() {
@@ -273,7 +273,7 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
             "{} of {nic} at {} was turned off and could not be given back: {}",
             names(&all),
             whose(end),
-            row.reason.as_deref().unwrap_or("no reason was told")
+            row.reason.as_deref().unwrap_or("no reason was given")
         );
         let commands = typed(end, nic, &all, "ethtool -K {} {} on");
         found.push(
@@ -308,8 +308,8 @@ fn fault(rows: &[OffloadTried], row: &OffloadTried, direction: Direction) -> Opt
     );
     let commands = typed(end, nic, &all, "ethtool -K {} {} off");
     let lead = match all.len() > 1 {
-        false => "Leave it off until the driver, the virtual switch or the tunnel below it is healed.",
-        true => "Leave them off until the driver, the virtual switch or the tunnel below them is healed.",
+        false => "Leave it off until the driver, the virtual switch or the tunnel below it is fixed.",
+        true => "Leave them off until the driver, the virtual switch or the tunnel below them is fixed.",
     };
     let finding = Finding::new("OFFLOAD-FAULT", evidence)
         .with_commands(lead, &commands)

@@ -134,7 +134,7 @@ pub fn left_silent(client: Option<&PortsEnd>, server: Option<&PortsEnd>) -> Vec<
         let mut tried = end.map_or_else(Vec::new, |end| end.silent.clone());
         tried.sort_by_key(|tried| tried.silent_ns);
         if !tried.is_empty() {
-            records.push(SilentRecord { direction, subnet: None, tried });
+            records.push(SilentRecord { direction, subnet: None, tried, used_answered_ns: vec![] });
         }
     }
     records

@@ -41,8 +41,14 @@ pub trait Workload: Send {
     /// Learns that an operation completed at `now`.
     fn complete(&mut self, now: Tick, done: &Completion, recorder: &mut LaneRecorder)
     -> Result<(), RunError>;
-    /// Called after every poll with the moment after it, for workloads that watch memory instead of completions.
-    fn after_poll(&mut self, _now: Tick, _recorder: &mut LaneRecorder) {}
+    /// Looks, after every poll, whether memory that is watched instead of completions has changed, for a moment that is shorter than
+    /// a turn of the driver takes: what changes during a turn is seen late by the rest of it. The driver reads the clock
+    /// afterwards, and tells by [`seen`](Workload::seen) what it says.
+    fn watch(&mut self) -> bool {
+        false
+    }
+    /// What [`watch`](Workload::watch) found was there at `now`.
+    fn seen(&mut self, _now: Tick) {}
     /// Whether something waits for [`settle`](Workload::settle). The driver then polls once without waiting, so
     /// that the answer is on its way before anything is recorded.
     fn unsettled(&self) -> bool {
@@ -65,8 +71,11 @@ impl<W: Workload + ?Sized> Workload for Box<W> {
     ) -> Result<(), RunError> {
         (**self).complete(now, done, recorder)
     }
-    fn after_poll(&mut self, now: Tick, recorder: &mut LaneRecorder) {
-        (**self).after_poll(now, recorder)
+    fn watch(&mut self) -> bool {
+        (**self).watch()
+    }
+    fn seen(&mut self, now: Tick) {
+        (**self).seen(now)
     }
     fn unsettled(&self) -> bool {
         (**self).unsettled()
@@ -91,8 +100,10 @@ pub struct Slots {
 
 impl Slots {
     /// The offset of message number `n`.
+    #[inline]
     pub fn offset(&self, n: u64) -> u64 {
-        self.base + (n % self.slots.max(1)) * self.stride
+        // Most lanes have one slot, and a message pays for no division then.
+        if self.slots <= 1 { self.base } else { self.base + n % self.slots * self.stride }
     }
 }
 

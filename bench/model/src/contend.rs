@@ -20,7 +20,7 @@ use crate::{Class, Direction, LatencySummary, OneFlow, RequestLoad, TrafficKind,
 
 pub use caps::{Bursts, Cap, Caps, CapsError, typed};
 pub use lost::LostNic;
-pub use marks::{ArrivedPriority, BEAT_DSCP, ClassMark, MarkKind, Marks};
+pub use marks::{ArrivedPriority, BEAT_DSCP, ClassMark, MarkKind, Marks, RdmaMarks};
 pub use spans::{ClassSpan, ClassSpans};
 pub use ways::{ClassWay, ClassWays};
 
@@ -81,7 +81,7 @@ pub struct ContendSpec {
     /// The priority of each class's sockets, which a VLAN device puts into the tags of its frames (802.1p).
     #[serde(skip_serializing_if = "Marks::none")]
     pub priority: Marks,
-    /// Memory of the guest whose migration is reckoned with, in bytes.
+    /// Memory of the guest whose migration is assumed, in bytes.
     pub memory_bytes: u64,
     /// Guests of the host that is emptied.
     pub guests: u32,
@@ -350,6 +350,9 @@ pub struct ContendDetail {
     /// How datagrams arrived that were marked as a class is, each way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub marks: Vec<ClassMark>,
+    /// How RDMA packets arrived, each way, where some class goes by RDMA.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rdma_marks: Vec<RdmaMarks>,
     /// Of a step of a sweep: what each number of migrations at once came to, up to this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<ContendTried>,
@@ -488,6 +491,12 @@ pub struct BeatsEnd {
     /// Why those were not seen, where that is so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priorities_reason: Option<String>,
+    /// RDMA packets that were seen to arrive here: traffic classes, each with its number.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rdma_received: Vec<(u8, u64)>,
+    /// Why none were, where some class goes by RDMA.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rdma_reason: Option<String>,
 }
 
 #[cfg(test)]

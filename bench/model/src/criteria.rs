@@ -238,28 +238,9 @@ impl Criteria {
             overlay(&mut merged, own);
         }
         let criteria: Criteria = merged.try_into().map_err(fail)?;
-        for (name, share) in [
-            ("latency.slow_share_max", criteria.latency.slow_share_max),
-            ("throughput.link_share_min", criteria.throughput.link_share_min),
-            ("throughput.paced_share_min", criteria.throughput.paced_share_min),
-            ("throughput.nics_sum_share_min", criteria.throughput.nics_sum_share_min),
-            ("throughput.both_ways_share_min", criteria.throughput.both_ways_share_min),
-            ("throughput.worst_second_share_min", criteria.throughput.worst_second_share_min),
-            ("loss.share_max", criteria.loss.share_max),
-            ("loss.rdma_share_max", criteria.loss.rdma_share_max),
-            ("loss.reordered_share_max", criteria.loss.reordered_share_max),
-            ("loss.duplicated_share_max", criteria.loss.duplicated_share_max),
-            ("loss.late_share_max", criteria.loss.late_share_max),
-            ("loss.corrupted_share_max", criteria.loss.corrupted_share_max),
-            ("contend.storage_share_min", criteria.contend.storage_share_min),
-            ("contend.heartbeat_lost_share_max", criteria.contend.heartbeat_lost_share_max),
-            ("contend.reserved_share_off_max", criteria.contend.reserved_share_off_max),
-        ] {
-            if !(0.0..=1.0).contains(&share) {
-                return Err(CriteriaError { reason: format!("{name} is {share}, and a share lies in 0..1") });
-            }
-        }
+        // What is reserved has a sentence of its own.
         criteria.contend.check_reserved().map_err(|reason| CriteriaError { reason })?;
+        shares_are_shares(&criteria)?;
         Ok(criteria)
     }
 }
@@ -282,13 +263,32 @@ fn is_limit(full: &str) -> bool {
     })
 }
 
+/// Refuses a share that is none. Whatever is called one is held to it, and so is one that comes later.
+fn shares_are_shares(criteria: &Criteria) -> Result<(), CriteriaError> {
+    let fail = |e: toml::ser::Error| CriteriaError { reason: e.to_string() };
+    let all = toml::Value::try_from(criteria).map_err(fail)?;
+    for (section, limits) in all.as_table().into_iter().flatten() {
+        for (key, limit) in limits.as_table().into_iter().flatten() {
+            let share = limit.as_float().filter(|_| key.contains("share"));
+            if let Some(share) = share.filter(|share| !(0.0..=1.0).contains(share)) {
+                let reason = format!("{section}.{key} is {share}, and a share lies in 0..1");
+                return Err(CriteriaError { reason });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Refuses what is still text where every limit is a number by now.
 fn no_text(own: &toml::Table) -> Result<(), CriteriaError> {
     for (section, limits) in own {
         for (key, value) in limits.as_table().into_iter().flatten() {
             if let toml::Value::String(text) = value {
+                let percent =
+                    text.trim().strip_suffix('%').and_then(|percent| percent.trim().parse::<f64>().ok());
+                let number = percent.map_or("a number".to_owned(), |percent| (percent / 100.0).to_string());
                 let reason = format!(
-                    "{section}.{key}: {text:?} is text, and no limit of this name takes a unit; write a number"
+                    "{section}.{key}: {text:?} is text, and no limit of this name takes a unit; write {number}"
                 );
                 return Err(CriteriaError { reason });
             }
@@ -371,13 +371,30 @@ mod tests {
         for (text, part) in [
             ("[latency]\np99_max = \"10 parsecs\"", "as a time"),
             ("[throughput]\ngoodput_min = \"1GB\"", "as a rate"),
-            ("[throughput]\nlink_share_min = \"80%\"", "takes a unit"),
+            ("[throughput]\nlink_share_min = \"80%\"", "takes a unit; write 0.8"),
             ("[latency]\np99_max = \"1ms\"\np99_max_ns = 5", "twice"),
             ("[latency]\np99_max = \"600000d\"", "p99_max"),
         ] {
             let error = Criteria::from_toml(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn whatever_is_called_a_share_is_one() {
+        let mut shares = 0;
+        for limit in limits() {
+            let (section, key) = (&limit.section, &limit.key);
+            let typed = |value: &str| Criteria::from_toml(&format!("[{section}]\n{key} = {value}"));
+            if key.contains("share") {
+                shares += 1;
+                for wrong in ["1.5", "-0.1", "nan", "80"] {
+                    assert!(typed(wrong).is_err(), "{section}.{key} = {wrong}");
+                }
+                assert!(typed("0.5").is_ok(), "{section}.{key}: {:?}", typed("0.5"));
+            }
+        }
+        assert!(shares >= 18, "only {shares} limits are shares");
     }
 
     #[test]

@@ -19,10 +19,11 @@ use serde::{Deserialize, Serialize};
 pub use counters::{
     ConnectionColumns, ConnectionCounts, ConnectionFigureColumns, ConnectionFigures, ConntrackCounts,
     FragmentCounts, IcmpCounts, IpCounts, NicCounts, PriorityCounts, QueueCounts, SoftnetCounts, TcpCounts,
-    UdpCounts,
+    TcpOptionCounts, UdpCounts,
 };
 pub(crate) use counters::{is_still, of_row, shortest, still};
 pub use driver::{DriverActivity, DriverCounter, DriverMeaning};
+pub use priority::{PriorityPackets, counts_packets};
 
 use crate::{HostLoad, NodeId};
 
@@ -41,6 +42,9 @@ pub struct Evidence {
     /// TCP, over IPv4 and IPv6 together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp: Option<TcpCounts>,
+    /// Cookies, and selective acknowledgements of no use, over IPv4 and IPv6 together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp_options: Option<TcpOptionCounts>,
     /// UDP over IPv4.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub udp: Option<UdpCounts>,
@@ -144,6 +148,9 @@ pub struct PriorityActivity {
     /// What was counted of it.
     #[serde(flatten)]
     pub counts: PriorityCounts,
+    /// Packets of it that arrived and that were sent.
+    #[serde(flatten)]
+    pub packets: PriorityPackets,
 }
 
 /// The connections that a kernel follows, at one moment.

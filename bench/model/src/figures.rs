@@ -2,6 +2,7 @@
 //!
 //! It computes nothing: a figure that the document does not hold is no row.
 
+use crate::soak::SoakFigures;
 use crate::words::words;
 use crate::{Direction, HistogramName, LatencySummary, ResultDoc, Step, Summary};
 
@@ -61,6 +62,48 @@ use FigureUnit::{BitsPerSecond as BITS, Bytes as BYTES, Count as COUNT, Seconds 
 /// All figures, in the order of the document.
 pub fn all(doc: &ResultDoc) -> Vec<Figure<'_>> {
     doc.steps.iter().enumerate().flat_map(|(index, step)| of_step(index, step)).collect()
+}
+
+/// One figure of a soak, or of a part of its time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SoakFigure {
+    /// Its name.
+    pub name: &'static str,
+    /// Which way, where it has one.
+    pub direction: Option<Direction>,
+    /// Its value, in `unit`.
+    pub value: f64,
+    /// Its unit.
+    pub unit: FigureUnit,
+}
+
+/// What was seen in some time of a soak. What was not measured in it is no figure.
+pub fn of_soak(seen: &SoakFigures) -> Vec<SoakFigure> {
+    let mut all = Vec::new();
+    let mut add = |name, direction, value, unit| all.push(SoakFigure { name, direction, value, unit });
+    add("away", None, seconds(seen.away_ns), SECONDS);
+    add("carrier_changes", None, seen.carrier_changes as f64, COUNT);
+    if seen.sent > 0 {
+        add("datagrams_sent", None, seen.sent as f64, COUNT);
+        add("datagrams_lost", None, seen.lost as f64, COUNT);
+    }
+    if let Some(times) = &seen.response_ns {
+        add("response_p50_min", None, seconds(times.p50_min), SECONDS);
+        add("response_p50_max", None, seconds(times.p50_max), SECONDS);
+        add("response_p99_max", None, seconds(times.p99_max), SECONDS);
+        add("response_max", None, seconds(times.max), SECONDS);
+        add("response_samples", None, times.count as f64, COUNT);
+    }
+    for (direction, rates) in [(Direction::Out, seen.out_bits_per_s), (Direction::In, seen.in_bits_per_s)] {
+        let Some(rates) = rates else { continue };
+        add("goodput_min", Some(direction), rates.min as f64, BITS);
+        add("goodput_max", Some(direction), rates.max as f64, BITS);
+    }
+    if let Some(sizes) = seen.ip_mtu_bytes {
+        add("ip_mtu_min", None, sizes.min as f64, BYTES);
+        add("ip_mtu_max", None, sizes.max as f64, BYTES);
+    }
+    all
 }
 
 fn of_step(index: usize, step: &Step) -> Vec<Figure<'_>> {
@@ -180,4 +223,30 @@ fn of_summary<'a>(bare: &Figure<'a>, summary: &Summary, figures: &mut Vec<Figure
 
 fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::soak::SoakRange;
+
+    #[test]
+    fn what_a_soak_did_not_measure_is_no_figure() {
+        let names = |seen: &SoakFigures| of_soak(seen).iter().map(|one| one.name).collect::<Vec<_>>();
+        assert_eq!(names(&SoakFigures { away_ns: 7, ..SoakFigures::default() }), ["away", "carrier_changes"]);
+        let seen = SoakFigures {
+            sent: 300,
+            out_bits_per_s: Some(SoakRange { min: 5, max: 9 }),
+            ..SoakFigures::default()
+        };
+        assert_eq!(
+            names(&seen),
+            ["away", "carrier_changes", "datagrams_sent", "datagrams_lost", "goodput_min", "goodput_max"]
+        );
+        let most = of_soak(&seen).pop().unwrap();
+        assert_eq!(
+            (most.direction, most.value, most.unit),
+            (Some(Direction::Out), 9.0, FigureUnit::BitsPerSecond)
+        );
+    }
 }

@@ -199,6 +199,9 @@ pub struct FileDetail {
     pub compared_bytes: u64,
     /// Pieces of the file in which something else was found.
     pub wrong_blocks: u64,
+    /// Of these, the pieces that hold what had been written there before: a late write of a channel that was lost, where one was; otherwise a write that
+    /// the server answered and did not carry out.
+    pub stale_blocks: u64,
     /// Where the first difference was, in bytes from the beginning of the file.
     pub first_wrong_byte: Option<u64>,
     /// From the last answer of the window until the server had flushed, in ns; `None` where nothing was written.

@@ -43,8 +43,22 @@ pub fn all() -> Vec<Meaning> {
 
 /// What a word means, in whatever case it was typed; some mean several things (`rate` is a column, and a quantity).
 pub fn meanings(word: &str) -> Vec<Meaning> {
-    let typed = plain(word);
-    all().into_iter().filter(|meaning| meaning.words.iter().any(|own| plain(own) == typed)).collect()
+    let (all, typed) = (all(), plain(word));
+    let of = |typed: &str| -> Vec<Meaning> {
+        all.iter().filter(|meaning| meaning.words.iter().any(|own| plain(own) == typed)).cloned().collect()
+    };
+    let found = of(&typed);
+    if found.is_empty() { of(figure(&typed)) } else { found }
+}
+
+/// What a metric (`pathproof_goodput_bits_per_second`), a field of a document (`goodput_bits_per_s`), a check against a baseline
+/// (`baseline-goodput`) or a verdict (`throughput/tcp/out`) is about.
+fn figure(plain: &str) -> &str {
+    const BEFORE: [&str; 3] = ["pathproof soak ", "pathproof ", "baseline "];
+    const UNITS: [&str; 6] = [" bits per second", " bits per s", " seconds", " ns", " bytes", " ratio"];
+    let name = BEFORE.into_iter().find_map(|before| plain.strip_prefix(before)).unwrap_or(plain);
+    let name = UNITS.into_iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name);
+    name.split('/').next().unwrap_or(name)
 }
 
 /// Every word.
@@ -194,6 +208,13 @@ mod tests {
             ("jitter_max", "5ms"),
             ("size", "1024"),
             ("rate", "Requests"),
+            ("goodput_bits_per_s", "receiver placed in memory"),
+            ("pathproof_migration_total_seconds", "guest stood still"),
+            ("pathproof_soak_away_seconds", "could not be reached"),
+            ("throughput/tcp/out", "goodput"),
+            ("latency-under-load/tcp", "adds to the round trips"),
+            ("baseline-goodput", "receiver placed in memory"),
+            ("baseline-round-trip-p50", "the longest"),
         ] {
             let text: String = meanings(typed).iter().map(Meaning::text).collect();
             assert!(text.contains(says), "{typed}: {text}");

@@ -1,7 +1,7 @@
 //! From what was measured to whether the path is fit: one verdict for each thing that people ask about.
 //!
 //! Pure, so an old document can be judged again with other criteria. It refuses to pass what was not measured:
-//! what no data tells cannot be told, what has no yardstick is not judged, and a step that failed is a failure.
+//! what no data tells cannot be determined, what has no yardstick is not judged, and a step that failed is a failure.
 
 use crate::code;
 use crate::units::Bytes;
@@ -39,7 +39,7 @@ pub use both_ways::{BothWays, both_ways, one_way_alone};
 pub use busy::{busy_words, could_explain_median, could_explain_rate, were_busy};
 pub use contend::is_meant_to_be_shared;
 pub use growth::still_grew;
-pub use held::{HeldByEnd, held_by_end, held_by_network};
+pub use held::{HeldByEnd, held_by_end, held_by_network, stripe_held_by_network};
 pub use link::{LinkSpeed, link_speed, nics_of};
 pub use loaded::{LoadedDelay, loaded_delays};
 pub use loss::dropped_by_receiver;
@@ -132,12 +132,13 @@ pub fn judge_into(doc: &mut ResultDoc, criteria: &Criteria) {
 /// What a document comes to, from nothing but the document: the one place that decides the last line, `outcome`
 /// and the exit code, for every command.
 ///
-/// 1. A run that ended early as a whole has no outcome.
+/// 1. A run that ended early as a whole has no outcome, unless what ended it is an answer: bytes that were changed on the way.
 /// 2. What failed, failed, whatever else could not be determined.
 /// 3. A step that could not be made (unsupported, refused, bad input) leaves the run without an outcome.
 /// 4. What could not be determined leaves the answer open, and so does a run in which nothing was judged.
 pub fn conclusion(doc: &ResultDoc) -> Conclusion {
-    let (outcome, exit_code) = match &doc.error {
+    let ended = doc.error.as_ref().filter(|error| !error.tells_of_changed_bytes());
+    let (outcome, exit_code) = match ended {
         Some(error) => (RunOutcome::None, exit_of(error.kind)),
         None if any(doc, Outcome::Fail) => (RunOutcome::NotFit, EXIT_NOT_FIT),
         None => match impossible(doc) {

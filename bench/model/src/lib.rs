@@ -73,7 +73,7 @@ pub use command::CommandName;
 pub use connections::Connections;
 pub use contend::{
     ArrivedPriority, BeatsEnd, ClassFigures, ClassMark, ContendAdvice, ContendCost, ContendDetail,
-    ContendPhase, ContendSpec, ContendTried, LostNic, PhaseName,
+    ContendPhase, ContendSpec, ContendTried, LostNic, PhaseName, RdmaMarks,
 };
 pub use criteria::Criteria;
 pub use differences::{HostDifference, Weight};

@@ -202,6 +202,11 @@ pub struct LossPath {
     /// over which some were heard and none was answered is dead on the way back. Left out where nobody says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub questions_heard: Option<u64>,
+    /// Datagrams that arrived with other bytes than were sent, and with a checksum that fits: what stands behind their first 40 bytes is known to
+    /// the receiver. One that was changed before that counts as lost. Left out where nobody says, and where more than half seem to be: then the
+    /// two ends are of builds that fill them otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<u64>,
     /// What became of its datagrams, as shares with what their sample speaks for; left out where none were sent, or echoes in their place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shares: Option<LossShares>,
@@ -338,6 +343,9 @@ pub struct LossEnd {
     /// Questions of the other end that reached this one; `null` where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub questions_heard: Option<u64>,
+    /// What it received with other bytes than were sent; `null` where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<u64>,
 }
 
 /// What an end sent in one flow.

@@ -88,7 +88,7 @@ pub struct Failover {
     pub duplicated_bytes: u64,
     /// Sequence and content of every message were checked, and right.
     pub verified: Option<bool>,
-    /// Paths connected anew.
+    /// Paths connected again.
     pub rejoined: u64,
     /// From the NIC's return until it carried again.
     pub carried_again_after_ns: Option<u64>,
@@ -108,7 +108,7 @@ pub struct StripeRecord {
     pub replayed_messages: u64,
     /// Their bytes.
     pub replayed_bytes: u64,
-    /// Paths connected anew.
+    /// Paths connected again.
     pub rejoined: u64,
     /// Messages that had to be copied before their receive was posted.
     pub staged_messages: u64,

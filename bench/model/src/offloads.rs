@@ -1,4 +1,4 @@
-//! Offloads of a NIC, turned off one at a time, or together where no single one heals the path: which, at which end, and what a stream came to
+//! Offloads of a NIC, turned off one at a time, or together where no single one fixes the path: which, at which end, and what a stream came to
 //! meanwhile.
 
 use schemars::JsonSchema;

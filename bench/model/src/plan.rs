@@ -446,7 +446,7 @@ pub struct TrafficSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub follows_path_mtu: Option<u64>,
     /// An offload that is off meanwhile, or several; in a plan the step stands for a trial of each, one after the other, and for those of
-    /// several where no single one heals the path.
+    /// several where no single one fixes the path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offload: Option<OffloadTrial>,
     /// A port of the real job that its lanes go to at the other end, in the place of the session's own; over TCP alone.

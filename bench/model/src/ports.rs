@@ -181,7 +181,7 @@ impl PortsWhere {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PortsSpec {
-    /// What the path is for; where nothing is said every port is told and none is judged.
+    /// What the path is for; where nothing is said every port is reported and none is judged.
     pub roles: Vec<Role>,
     /// Connections that are opened at once, each way.
     pub connections: u32,
@@ -226,7 +226,7 @@ pub enum PortAnswer {
     Unreachable,
     /// Nothing came back.
     Filtered,
-    /// It cannot be told; the reason says why.
+    /// It cannot be determined; the reason says why.
     Unknown,
 }
 
@@ -263,7 +263,7 @@ pub struct AskedPort {
     /// Who answered, where somebody did.
     #[serde(default)]
     pub by: Option<AnsweredBy>,
-    /// Why it cannot be told, where that is so.
+    /// Why it cannot be determined, where that is so.
     #[serde(default)]
     pub reason: Option<String>,
 }
@@ -346,7 +346,7 @@ pub struct PortRecord {
     /// Who answered, where somebody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<AnsweredBy>,
-    /// Why it cannot be told, where that is so.
+    /// Why it cannot be determined, where that is so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Roles of the plan that are lost without it.
@@ -371,6 +371,10 @@ pub struct SilentRecord {
     pub subnet: Option<String>,
     /// What became of them, the shortest time first.
     pub tried: Vec<LeftSilent>,
+    /// On a network beside the session's another connection is used meanwhile, some half a second after its last answer each time: how long
+    /// each answer over it took, in ns. Absent on the session's own, and in documents older than the field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub used_answered_ns: Vec<u64>,
 }
 
 impl SilentRecord {

@@ -221,12 +221,15 @@ pub enum Over {
 }
 
 impl Over {
+    /// All of them. A test holds them to the registry of transports.
+    pub const ALL: [Over; 4] = [Over::Tcp, Over::Multi, Over::Rdma, Over::Smbd];
+
     /// The transport that `--over` names.
     pub fn named(name: &str) -> Result<Over, String> {
-        let all = [Over::Tcp, Over::Multi, Over::Rdma, Over::Smbd];
-        all.into_iter()
-            .find(|over| over.name() == name)
-            .ok_or_else(|| format!("there is no transport {name:?}; --over takes tcp, multi, rdma or smbd"))
+        Over::ALL.into_iter().find(|over| over.name() == name).ok_or_else(|| {
+            let names = Over::ALL.map(Over::name).join(", ");
+            format!("there is no transport {name:?}; --over takes one of: {names}")
+        })
     }
 
     /// Its name.

@@ -1,7 +1,7 @@
 //! What a plan may ask of an agent of an earlier build: requests are strict, so nothing is asked that it does not know.
 
 use crate::request::{LaneOptions, Share};
-use crate::{Class, ContendSpec, Finding, LossProbe, LossSpec, Plan, PortsList, PortsWhere, Role, StepSpec};
+use crate::{Class, Finding, LossProbe, LossSpec, Plan, PortsList, PortsWhere, Role, StepSpec};
 
 /// The revision of protocol 2 that knows flows beside a step's first, and steps about ports.
 pub const FLOWS_SINCE: u8 = 1;
@@ -33,74 +33,98 @@ pub const ORDERED_SINCE: u8 = 5;
 /// The revision that knows lanes which go to a port of the real job.
 pub const PORT_STREAMS_SINCE: u8 = 5;
 
+/// What a step may ask for since a revision, where nothing else can take its place: a plan that has it is refused before an agent of an earlier
+/// build makes something else of it.
+struct Addition {
+    since: u8,
+    asked: fn(&StepSpec) -> bool,
+    /// What is done, up to "builds of protocol".
+    what: &'static str,
+    /// What can be done beside updating the peer.
+    or: &'static str,
+}
+
+/// All of them, in the order in which they came. A later one has a line here.
+const ADDITIONS: &[Addition] = &[
+    Addition {
+        since: PACKET_RATES_SINCE,
+        asked: |step| step.loss().is_some_and(|loss| loss.probe != LossProbe::Sample),
+        what: "packet rates are searched for by",
+        or: "",
+    },
+    Addition {
+        since: PRIORITIES_SINCE,
+        asked: |step| step.contend().is_some_and(|contend| contend.priority.any()),
+        what: "classes are given priorities by",
+        or: ", or leave --priority out",
+    },
+    Addition {
+        since: BEAT_MARKS_SINCE,
+        asked: |step| {
+            step.contend().is_some_and(|all| all.dscp.heartbeat.or(all.priority.heartbeat).is_some())
+        },
+        what: "heartbeats have marks of their own in",
+        or: ", or leave heartbeat= out",
+    },
+    Addition {
+        since: BURSTS_SINCE,
+        asked: |step| step.contend().is_some_and(|contend| contend.caps.burst_bytes.any()),
+        what: "caps have bursts of their own in",
+        or: ", or leave burst= out",
+    },
+    Addition {
+        since: CLASS_WAYS_SINCE,
+        asked: |step| step.contend().is_some_and(|contend| contend.ways.any()),
+        what: "classes have transports and NICs of their own in",
+        or: ", or leave --nic and the transports of single classes out",
+    },
+    Addition {
+        since: CLASS_SPANS_SINCE,
+        asked: |step| step.contend().is_some_and(|contend| contend.spans.any()),
+        what: "classes begin and end within their phases in",
+        or: ", or leave --span out",
+    },
+    Addition {
+        since: SLEEPERS_SINCE,
+        asked: |step| step.loss().is_some_and(is_of_a_sleeper),
+        what: "receivers sleep, and have buffers of their own, in",
+        or: ", or search for the packet rate alone",
+    },
+    Addition {
+        since: ORDERED_SINCE,
+        asked: goes_in_order,
+        what: "lanes go over their paths in order in",
+        or: ", or leave share=ordered out",
+    },
+    Addition {
+        since: PORT_STREAMS_SINCE,
+        asked: |step| step.traffic().is_some_and(|traffic| traffic.port.is_some()),
+        what: "streams go to ports of the real job in",
+        or: ", or leave port out",
+    },
+];
+
+impl Addition {
+    /// Refuses a plan that has it where an agent of `revision` does not know it.
+    fn check(&self, plan: &Plan, revision: u8) -> Result<(), String> {
+        let Addition { since, asked, what, or } = self;
+        if revision >= *since || !plan.steps.iter().any(asked) {
+            return Ok(());
+        }
+        Err(format!(
+            "{what} builds of protocol 2.{since} and later, and the peer's speaks 2.{revision}; update pathproof on the peer{or}"
+        ))
+    }
+}
+
 impl Plan {
     /// This plan as an agent of `revision` of protocol 2 can be asked for it, and what it loses by that. What only looks on is
     /// left out; without anything else it would be a measurement of something else, and that is an error.
     pub fn known_at(&self, revision: u8) -> Result<(Plan, Vec<Finding>), String> {
         let mut plan = self.clone();
         let mut left_out = 0;
-        let searches = |step: &StepSpec| step.loss().is_some_and(|loss| loss.probe != LossProbe::Sample);
-        if revision < PACKET_RATES_SINCE && plan.steps.iter().any(searches) {
-            return Err(format!(
-                "packet rates are searched for by builds of protocol 2.{PACKET_RATES_SINCE} and later, and the peer's speaks 2.{revision}; update \
-                 pathproof on the peer"
-            ));
-        }
         let contention = self.without_contention(&mut plan, revision)?;
-        let prioritised = |step: &StepSpec| step.contend().is_some_and(|contend| contend.priority.any());
-        if revision < PRIORITIES_SINCE && plan.steps.iter().any(prioritised) {
-            return Err(format!(
-                "classes are given priorities by builds of protocol 2.{PRIORITIES_SINCE} and later, and the peer's speaks 2.{revision}; update \
-                 pathproof on the peer, or leave --priority out"
-            ));
-        }
-        let beats = |contend: &ContendSpec| contend.dscp.heartbeat.or(contend.priority.heartbeat).is_some();
-        if revision < BEAT_MARKS_SINCE && plan.steps.iter().filter_map(StepSpec::contend).any(beats) {
-            return Err(format!(
-                "heartbeats have marks of their own in builds of protocol 2.{BEAT_MARKS_SINCE} and later, and the peer's speaks 2.{revision}; update \
-                 pathproof on the peer, or leave heartbeat= out"
-            ));
-        }
-        let bursts = |step: &StepSpec| step.contend().is_some_and(|contend| contend.caps.burst_bytes.any());
-        if revision < BURSTS_SINCE && plan.steps.iter().any(bursts) {
-            return Err(format!(
-                "caps have bursts of their own in builds of protocol 2.{BURSTS_SINCE} and later, and the peer's speaks 2.{revision}; update \
-                 pathproof on the peer, or leave burst= out"
-            ));
-        }
-        let apart = |step: &StepSpec| step.contend().is_some_and(|contend| contend.ways.any());
-        if revision < CLASS_WAYS_SINCE && plan.steps.iter().any(apart) {
-            return Err(format!(
-                "classes have transports and NICs of their own in builds of protocol 2.{CLASS_WAYS_SINCE} and later, and the peer's speaks \
-                 2.{revision}; update pathproof on the peer, or leave --nic and the transports of single classes out"
-            ));
-        }
-        let timed = |step: &StepSpec| step.contend().is_some_and(|contend| contend.spans.any());
-        if revision < CLASS_SPANS_SINCE && plan.steps.iter().any(timed) {
-            return Err(format!(
-                "classes begin and end within their phases in builds of protocol 2.{CLASS_SPANS_SINCE} and later, and the peer's speaks \
-                 2.{revision}; update pathproof on the peer, or leave --span out"
-            ));
-        }
-        if revision < SLEEPERS_SINCE && plan.steps.iter().filter_map(StepSpec::loss).any(is_of_a_sleeper) {
-            return Err(format!(
-                "receivers sleep, and have buffers of their own, in builds of protocol 2.{SLEEPERS_SINCE} and later, and the peer's speaks \
-                 2.{revision}; update pathproof on the peer, or search for the packet rate alone"
-            ));
-        }
-        if revision < ORDERED_SINCE && plan.steps.iter().any(goes_in_order) {
-            return Err(format!(
-                "lanes go over their paths in order in builds of protocol 2.{ORDERED_SINCE} and later, and the peer's speaks 2.{revision}; update \
-                 pathproof on the peer, or leave share=ordered out"
-            ));
-        }
-        let to_a_port = |step: &StepSpec| step.traffic().is_some_and(|traffic| traffic.port.is_some());
-        if revision < PORT_STREAMS_SINCE && plan.steps.iter().any(to_a_port) {
-            return Err(format!(
-                "streams go to ports of the real job in builds of protocol 2.{PORT_STREAMS_SINCE} and later, and the peer's speaks 2.{revision}; update \
-                 pathproof on the peer, or leave port out"
-            ));
-        }
+        ADDITIONS.iter().try_for_each(|addition| addition.check(&plan, revision))?;
         let networks = without_network_ports(&mut plan, revision);
         let administration = first_ports(&mut plan, revision);
         let left = contention.into_iter().chain(networks).chain(administration);
@@ -205,7 +229,7 @@ fn first_ports(plan: &mut Plan, revision: u8) -> Option<Finding> {
 mod tests {
     use super::*;
     use crate::contend::{Caps, ClassSpans, ClassWay, ClassWays, Marks};
-    use crate::{Direction, FlowSpec, LossSpec, PortsSpec, StepRequest, TrafficSpec};
+    use crate::{ContendSpec, Direction, FlowSpec, PortsSpec, StepRequest, TrafficSpec};
 
     #[test]
     fn an_agent_of_an_earlier_build_is_asked_only_for_what_it_knows() {

@@ -161,7 +161,7 @@ impl HostState {
         HostState { name: host.hostname.clone().unwrap_or_default(), nics: nics.filter(matters).collect() }
     }
 
-    /// What differs, and what cannot be told; a pass where nothing does.
+    /// What differs, and what cannot be determined; a pass where nothing does.
     pub fn checks(&self, host: &Environment) -> Vec<Check> {
         let name = host.hostname.as_deref().unwrap_or(&self.name);
         let mut held = Held { place: String::new(), as_expected: 0, checks: vec![] };

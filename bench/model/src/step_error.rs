@@ -26,6 +26,11 @@ impl StepError {
     pub fn caused_by(self, cause: impl Into<Option<ErrorCause>>) -> StepError {
         StepError { cause: cause.into(), ..self }
     }
+
+    /// Whether bytes were changed on the way: that ends a run, and is an answer about the path.
+    pub fn tells_of_changed_bytes(&self) -> bool {
+        self.cause == Some(ErrorCause::Changed)
+    }
 }
 
 /// How the other end of a connection went.
@@ -45,6 +50,8 @@ pub enum ErrorCause {
     Unreachable,
     /// An RDMA adapter sent again as often as it may, and nothing took it in.
     RetriesSpent,
+    /// What came over it had other bytes than were sent: its own integrity check failed, and nothing of that message was used.
+    Changed,
     /// A cause that a later build names and this one does not know.
     #[serde(other)]
     Other,
@@ -139,5 +146,21 @@ mod tests {
         assert_eq!((serde_json::to_string(&reset).unwrap().as_str(), read(told)), (told, reset));
         let later = r#"{"kind":"peer-lost","message":"gone","cause":"evaporated"}"#;
         assert_eq!(read(later).cause, Some(ErrorCause::Other));
+        let changed = r#"{"kind":"peer-lost","message":"other bytes","cause":"changed"}"#;
+        assert!(read(changed).tells_of_changed_bytes() && !read(told).tells_of_changed_bytes());
+    }
+
+    #[test]
+    fn what_ended_a_run_leaves_it_without_an_answer_unless_bytes_were_changed_on_the_way() {
+        use crate::{Criteria, ResultDoc, RunOutcome, Tool, judge_into};
+        let outcome = |cause: ErrorCause| {
+            let error = StepError::new(ErrorKind::PeerLost, "the connection ended".into()).caused_by(cause);
+            let mut doc = ResultDoc { error: Some(error), ..ResultDoc::new(Tool::default(), "") };
+            judge_into(&mut doc, &Criteria::default());
+            doc.finish("2026-01-01T00:00:01Z");
+            (doc.outcome, doc.exit_code)
+        };
+        assert_eq!(outcome(ErrorCause::Changed), (RunOutcome::NotFit, Some(1)));
+        assert_eq!(outcome(ErrorCause::Reset), (RunOutcome::None, Some(2)));
     }
 }

@@ -243,6 +243,28 @@ mod tests {
     }
 
     #[test]
+    fn the_page_on_the_format_names_every_subject() {
+        let page = include_str!("../../../docs/RESULT-FORMAT.md");
+        for subject in std::iter::successors(Some(Subject::Run), next) {
+            let name = match &subject {
+                // The page has the form with a direction, of which the other is the beginning.
+                Subject::Throughput { over, direction } | Subject::LatencyUnderLoad { over, direction } => {
+                    let name = subject.to_string();
+                    let whole = match direction {
+                        Some(way) => name.replace(way.name(), "DIRECTION"),
+                        None => name + "/DIRECTION",
+                    };
+                    whole.replace(over.as_str(), "TRANSPORT")
+                }
+                Subject::Finding(_) => "finding/CODE".into(),
+                Subject::Other(_) => continue,
+                _ => subject.to_string().replace("rdma", "TRANSPORT"),
+            };
+            assert!(page.contains(&format!("`{name}`")), "docs/RESULT-FORMAT.md does not name `{name}`");
+        }
+    }
+
+    #[test]
     fn names_that_are_not_known_are_kept() {
         for name in
             ["", "/", "latency", "latency/", "mtu/eth0", "smb/else", "throughput", "throughput/tcp/", "x/y"]

@@ -13,6 +13,9 @@ use crate::units::{Grammar, RATES, SIZES, TIMES};
 /// What a name ends in that has its unit in it, and how such a quantity is typed.
 const ENDINGS: [(&str, &Grammar); 3] = [("_ns", &TIMES), ("_bits_per_s", &RATES), ("_bytes", &SIZES)];
 
+/// What is named like this is a size that nobody counts in thousands.
+const IP_MTU: &str = "ip_mtu";
+
 /// Why a quantity cannot be used, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
@@ -65,6 +68,11 @@ fn find(
                 return Err(fail(format!("it is given twice, once as {full}")));
             }
             let count = grammar.read(typed).map_err(|why| fail(why.to_string()))?;
+            if full.contains(IP_MTU) && !is_in_bytes(typed, grammar) {
+                return Err(fail(format!(
+                    "{typed} is no IP MTU; give a number of bytes, such as 9000 (9K could be 9000 or 9216)"
+                )));
+            }
             // What TOML can hold.
             if i64::try_from(count).is_err() {
                 return Err(fail(format!("{typed} is too large")));
@@ -89,6 +97,12 @@ fn within(
         DeValue::Array(values) => values.iter().try_for_each(|value| within(value, path, known, edits)),
         _ => Ok(()),
     }
+}
+
+/// Whether a size has no unit but that of a byte.
+fn is_in_bytes(typed: &str, grammar: &Grammar) -> bool {
+    let unit = typed.trim_start().trim_start_matches(|digit: char| digit.is_ascii_digit() || digit == '_');
+    grammar.read(&format!("1{unit}")) == Ok(1)
 }
 
 /// The full name of a quantity and how it is typed, where `name` means one.
@@ -119,6 +133,8 @@ mod tests {
         assert_eq!(plain(typed).as_deref(), Ok(read));
         assert_eq!(plain(read).as_deref(), Ok(read), "numbers stay");
         let odd = "time = \"\"\"\n5s\"\"\"\nnonsense = \"5s\"\n";
+        let mtu = plain("expect_ip_mtu = \" 9_000 B\"");
+        assert_eq!(mtu.as_deref(), Ok("expect_ip_mtu_bytes = 9000"), "an MTU is a number of bytes");
         assert_eq!(plain(odd).as_deref(), Ok("time_ns = 5000000000\n\nnonsense = \"5s\"\n"), "lines stay");
     }
 
@@ -129,6 +145,8 @@ mod tests {
             ("time = \"5s\"\ntime_ns = 3", "line 1: time: it is given twice, once as time_ns"),
             ("size = \"1TB/s\"", "line 1: size: cannot read"),
             ("\ntime = \"200000d\"", "line 2: time: 200000d is too large"),
+            ("\nexpect_ip_mtu = \"9K\"", "line 2: expect_ip_mtu: 9K is no IP MTU"),
+            ("expect_ip_mtu_bytes = \"9kB\"", "line 1: expect_ip_mtu_bytes: 9kB is no IP MTU"),
             ("seed = 1\n\ntime = \"5s", "line 3: "),
         ] {
             let error = plain(text).unwrap_err();

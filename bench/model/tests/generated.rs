@@ -209,3 +209,45 @@ fn the_limits_in_the_documentation_are_the_built_in_ones() {
     let built_in = pathproof_model::criteria::BUILT_IN;
     assert!(text.contains(built_in), "docs/MEASUREMENT.md must hold criteria.toml word for word");
 }
+
+/// The words of these lists are what programs match on: the page that says how to read a document has all of them.
+#[test]
+fn the_page_on_the_format_names_every_word_that_programs_match_on() {
+    const LISTS: [&str; 11] = [
+        "Class",
+        "ErrorCause",
+        "ErrorKind",
+        "FollowUp",
+        "HistogramName",
+        "LaneRole",
+        "Outcome",
+        "RunOutcome",
+        "Severity",
+        "StepKind",
+        "Unit",
+    ];
+    let page = include_str!("../../../docs/RESULT-FORMAT.md");
+    // A fence is three of the quotes that code stands between: what it holds is an example.
+    let prose: String = page.split("```").step_by(2).collect();
+    let named: BTreeSet<&str> = prose.split('`').skip(1).step_by(2).collect();
+    let schema = schema();
+    for list in LISTS {
+        let words = words_of(&schema["$defs"][list]);
+        assert!(words.len() >= 3, "{list} has {words:?}");
+        // What a later build may say is no word of this one.
+        let missing: Vec<&str> =
+            words.into_iter().filter(|word| *word != "other" && !named.contains(word)).collect();
+        assert!(missing.is_empty(), "docs/RESULT-FORMAT.md has no `{missing:?}` of {list}");
+    }
+}
+
+/// The words of a closed list, as the schema has it.
+fn words_of(list: &Value) -> Vec<&str> {
+    let plain = list["enum"].as_array().into_iter().flatten();
+    let described = list["oneOf"].as_array().into_iter().flatten();
+    let described = described.flat_map(|one| {
+        let several = one["enum"].as_array().into_iter().flatten();
+        one.get("const").into_iter().chain(several)
+    });
+    plain.chain(described).filter_map(Value::as_str).collect()
+}

@@ -116,7 +116,7 @@ fn figures(comparison: &Comparison, look: &Look, full: bool) -> Vec<Line> {
     let judged = chosen.len().saturating_sub(shown);
     lines.extend(more(judged, "judged figures"));
     let untold = comparison.pairs.len() - chosen.len();
-    lines.extend(more(untold, "figures that are told and not held against the gate"));
+    lines.extend(more(untold, "figures that are reported and not held against the gate"));
     lines
 }
 

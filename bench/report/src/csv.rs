@@ -1,10 +1,11 @@
-//! A tidy table: one row a figure or a check, one column for each thing that tells rows apart (RFC 4180).
+//! A tidy table: one row a figure (of a soak, of each part of its time line) or a check and one for the run, one column for each thing that tells rows apart (RFC 4180).
 
 use std::io;
 
-use pathproof_model::{ResultDoc, figures};
+use pathproof_model::ResultDoc;
+use pathproof_model::figures::{self, FigureUnit, SoakFigure};
 
-use crate::{Render, Shown, plain};
+use crate::{Render, Shown, page, plain};
 
 /// A document as a table.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,6 +54,22 @@ impl Render for Csv {
             ];
             row(out, run().into_iter().chain(own).chain(JUDGED.map(|_| String::new())))?;
         }
+        for (number, slot) in doc.soak.iter().flat_map(|soak| &soak.slots).enumerate() {
+            let start = SoakFigure {
+                name: "slot_start",
+                direction: None,
+                value: slot.start_ns as f64 / 1e9,
+                unit: FigureUnit::Seconds,
+            };
+            for figure in std::iter::once(start).chain(figures::of_soak(&slot.figures)) {
+                let mut cells: Vec<String> = run().into();
+                cells.extend([number.to_string(), "soak".into(), String::new(), String::new()]);
+                cells.push(figure.direction.map(|way| way.name().to_owned()).unwrap_or_default());
+                cells.extend((0..4).map(|_| String::new()));
+                cells.extend([figure.name.to_owned(), figure.value.to_string(), figure.unit.to_string()]);
+                row(out, cells.into_iter().chain(JUDGED.map(|_| String::new())))?;
+            }
+        }
         for verdict in &doc.verdicts {
             for check in &verdict.checks {
                 let number =
@@ -71,7 +88,13 @@ impl Render for Csv {
                 row(out, cells)?;
             }
         }
-        Ok(())
+        // The run itself: what ended early has no figure, and must not look like a table of nothing.
+        let mut cells: Vec<String> = run().into();
+        cells.extend(["", "run", ""].map(str::to_owned));
+        cells.extend((0..6).map(|_| String::new()));
+        cells.extend(["outcome", "", "", ""].map(str::to_owned));
+        cells.extend([plain::word(doc.outcome), text(page::answer(doc).text.as_str())]);
+        row(out, cells)
     }
 }
 
@@ -92,7 +115,26 @@ fn row(out: &mut dyn io::Write, cells: impl IntoIterator<Item = String>) -> io::
 
 #[cfg(test)]
 mod tests {
+    use pathproof_model::soak::{Soak, SoakSlot};
+
     use super::*;
+
+    #[test]
+    fn every_row_has_a_cell_for_each_head_a_soak_of_two_slots_included() {
+        let mut doc = ResultDoc::new(Default::default(), "2026-11-30T08:00:00Z");
+        let slot = |start_ns| SoakSlot { start_ns, ..SoakSlot::default() };
+        doc.soak = Some(Soak { slots: vec![slot(0), slot(10_000_000_000)], ..Soak::default() });
+        let mut out = Vec::new();
+        Csv.render(&doc, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+        let cells = HEADS.len() + JUDGED.len();
+        assert!(rows[..7].iter().all(|row| row.len() == cells), "{text}");
+        let of = |row: usize| (rows[row][3], rows[row][4], rows[row][12], rows[row][13], rows[row][14]);
+        assert_eq!(of(4), ("1", "soak", "slot_start", "10", "seconds"));
+        assert_eq!(of(5), ("1", "soak", "away", "0", "seconds"));
+        assert_eq!((rows[7][4], rows[7][12], rows.len()), ("run", "outcome", 8));
+    }
 
     #[test]
     fn what_comes_from_outside_stays_one_cell_and_no_formula() {

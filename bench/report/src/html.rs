@@ -10,7 +10,7 @@ use std::io;
 use pathproof_model::{ResultDoc, Tool};
 
 use crate::page::{self, Answer, Word};
-use crate::plain::escaped;
+use crate::plain::{self, escaped};
 use crate::{Look, Render, Screen};
 
 mod blocks;
@@ -71,12 +71,14 @@ impl Render for Html {
         body.push(charts::all(doc));
         body.push(Markup::said("h2", "", "Everything else"));
         body.push(page::sections(doc).iter().map(|section| blocks::all(section)).collect());
-        out.write_all(whole(&page::answer(doc), &body, (&doc.tool, &doc.started_at)).as_bytes())
+        let hosts = [plain::host(doc, 0), plain::host(doc, 1)].into_iter().filter(|name| !name.is_empty());
+        let hosts = hosts.collect::<Vec<_>>().join(" to ");
+        out.write_all(whole(&page::answer(doc), &body, &hosts, (&doc.tool, &doc.started_at)).as_bytes())
     }
 }
 
-/// A page of its own: the answer, and what there is below it.
-fn whole(answer: &Answer, below: &Markup, (tool, started_at): (&Tool, &str)) -> String {
+/// A page of its own: the answer, and what there is below it. `about` tells it from others among the tabs of a browser.
+fn whole(answer: &Answer, below: &Markup, about: &str, (tool, started_at): (&Tool, &str)) -> String {
     let class = match answer.word {
         Word::Fit => "class=\"good\"",
         Word::NotFit => "class=\"bad\"",
@@ -100,7 +102,7 @@ fn whole(answer: &Answer, below: &Markup, (tool, started_at): (&Tool, &str)) -> 
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
          <title>{}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{}</body>\n</html>\n",
-        escaped(format!("pathproof: {}", answer.word.name())),
+        escaped(format!("pathproof: {}, {about}", answer.word.name())),
         body.0
     )
 }

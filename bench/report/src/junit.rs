@@ -1,6 +1,6 @@
 //! JUnit XML, as CI systems read it: a suite for each verdict, a case for each check.
 //!
-//! What could not be told is an error, for a build must not be green by it; what has no yardstick is skipped, with the reason.
+//! What could not be determined is an error, for a build must not be green by it; what has no yardstick is skipped, with the reason.
 
 use std::io;
 

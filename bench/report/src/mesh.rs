@@ -249,7 +249,7 @@ pub(crate) fn answer(doc: &MeshDoc) -> Answer {
     Answer { word, text: text.into() }
 }
 
-/// A mesh as JUnit XML: a case for each thing that may be wrong on each plane, for the ranks, and for what could not be told.
+/// A mesh as JUnit XML: a case for each thing that may be wrong on each plane, for the ranks, and for what could not be determined.
 pub fn mesh_junit(doc: &MeshDoc) -> String {
     let mut cases = Vec::new();
     for (number, plane) in doc.planes.iter().enumerate() {

@@ -30,6 +30,7 @@ impl Render for OpenMetrics {
         let hosts = [("client", plain::host(doc, 0)), ("server", plain::host(doc, 1))];
         run(doc, &hosts, &mut families);
         measured(doc, &hosts, &mut families);
+        soaked(doc, &hosts, &mut families);
         judged(doc, &hosts, &mut families);
         for (name, family) in families {
             writeln!(out, "# TYPE {name} gauge")?;
@@ -84,6 +85,19 @@ fn measured(doc: &ResultDoc, hosts: &[(&str, String)], families: &mut Families) 
         let ending = if unit.is_empty() { String::new() } else { format!("_{unit}") };
         let help = "A figure of a step, unrounded; docs/RESULT-FORMAT.md says what it is.";
         add(families, &format!("pathproof_{}{ending}", figure.name), unit, help, &of, figure.value);
+    }
+}
+
+/// A soak, all of its time together.
+fn soaked(doc: &ResultDoc, hosts: &[(&str, String)], families: &mut Families) {
+    let Some(soak) = &doc.soak else { return };
+    for figure in figures::of_soak(&soak.total) {
+        let mut of = hosts.to_vec();
+        of.extend(figure.direction.map(|way| ("direction", way.name().to_owned())));
+        let unit = if figure.unit == FigureUnit::Count { "" } else { figure.unit.word() };
+        let ending = if unit.is_empty() { String::new() } else { format!("_{unit}") };
+        let help = "What a soak saw in all its time, unrounded; pathproof explain says what it is.";
+        add(families, &format!("pathproof_soak_{}{ending}", figure.name), unit, help, &of, figure.value);
     }
 }
 

@@ -96,3 +96,52 @@ pub(crate) fn of_its_own(doc: &ResultDoc) -> Vec<Vec<Block>> {
 pub fn sections(doc: &ResultDoc) -> Vec<Vec<Block>> {
     SECTIONS.iter().map(|section| section(doc)).filter(|blocks| !blocks.is_empty()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use pathproof_model::StepKind;
+
+    use super::*;
+
+    /// Where it is told what a step of a kind came to. The compiler asks this of a kind that comes later.
+    fn told_in(kind: StepKind) -> Section {
+        match kind {
+            StepKind::Facts => header::section,
+            StepKind::Reach | StepKind::Pingpong | StepKind::Request => traffic::latencies,
+            StepKind::Mtu => mtu::section,
+            StepKind::Loss => loss::section,
+            StepKind::Ports => ports::section,
+            StepKind::Stream => traffic::rates,
+            StepKind::Migrate => migrate::section,
+            StepKind::Smb => smb::section,
+            StepKind::Channels => channels::section,
+            StepKind::File => file::section,
+            StepKind::Networks => networks::section,
+            StepKind::Contend => contend::section,
+        }
+    }
+
+    #[test]
+    fn every_kind_of_step_is_told_on_the_page() {
+        for kind in [
+            StepKind::Facts,
+            StepKind::Reach,
+            StepKind::Mtu,
+            StepKind::Loss,
+            StepKind::Ports,
+            StepKind::Stream,
+            StepKind::Pingpong,
+            StepKind::Request,
+            StepKind::Migrate,
+            StepKind::Smb,
+            StepKind::Channels,
+            StepKind::File,
+            StepKind::Networks,
+            StepKind::Contend,
+        ] {
+            let own = told_in(kind);
+            let on_the_page = SECTIONS.iter().any(|section| std::ptr::fn_addr_eq(*section, own));
+            assert!(on_the_page, "the section of {kind:?} is not on the page");
+        }
+    }
+}

@@ -92,27 +92,13 @@ impl Screen {
             drop_lightest(&mut rows);
         }
         let table = self.table(&pairs, &rows);
-        let mut left = room.saturating_sub(table.len());
+        let left = room.saturating_sub(table.len());
         let mut lines = head;
         let answered = lines.len();
         if !told.is_empty() {
             lines.push(Line::default());
         }
-        let mut said = vec![];
-        for (at, cause) in told.iter().enumerate() {
-            let others: usize = told[at + 1..].iter().map(|other| self.least(other)).sum();
-            let of_cause = self.cause(cause, left.saturating_sub(others).max(2));
-            left = left.saturating_sub(of_cause.iter().map(Vec::len).sum());
-            said.push(of_cause);
-        }
-        // What makes a cause doubtful has what nothing else needs.
-        for (cause, [seen, what_to_do]) in told.iter().zip(said) {
-            lines.extend(seen);
-            let doubt = self.doubt(cause).filter(|_| left > 0);
-            left = left.saturating_sub(usize::from(doubt.is_some()));
-            lines.extend(doubt);
-            lines.extend(what_to_do);
-        }
+        lines.extend(self.told(told, left));
         lines.extend(proof);
         for part in [table, own] {
             if part.is_empty() {
@@ -135,6 +121,27 @@ impl Screen {
         }
         lines.push(Line::default());
         lines.extend(tail);
+        lines
+    }
+
+    /// What was seen of each cause and what to do about it, in the lines that are left and no fewer than each needs.
+    fn told(&self, causes: &[Cause], mut left: usize) -> Vec<Line> {
+        let mut said = vec![];
+        for (at, cause) in causes.iter().enumerate() {
+            let others: usize = causes[at + 1..].iter().map(|other| self.least(other)).sum();
+            let of_cause = self.cause(cause, left.saturating_sub(others).max(2));
+            left = left.saturating_sub(of_cause.iter().map(Vec::len).sum());
+            said.push(of_cause);
+        }
+        let mut lines = vec![];
+        // What makes a cause doubtful has what nothing else needs.
+        for (cause, [seen, what_to_do]) in causes.iter().zip(said) {
+            lines.extend(seen);
+            let doubt = self.doubt(cause).filter(|_| left > 0);
+            left = left.saturating_sub(usize::from(doubt.is_some()));
+            lines.extend(doubt);
+            lines.extend(what_to_do);
+        }
         lines
     }
 

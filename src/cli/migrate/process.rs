@@ -97,7 +97,7 @@ fn page_hashes(
     memory.resident(|page| pages.push(page.at)).context("its pages")?;
     let resident_pages = pages.len() as u64;
     if pages.is_empty() {
-        bail!("--pid {pid}: none of its writable memory is resident");
+        bail!("--pid {pid}: none of its writable memory is resident; name a process that is at work");
     }
     // A sample spread evenly over all resident pages.
     let step = pages.len().div_ceil(SAMPLE_PAGES);
@@ -137,7 +137,7 @@ fn page_hashes(
         last = now;
     }
     if last.iter().all(Option::is_none) {
-        bail!("--pid {pid}: the process ended while it was being measured");
+        bail!("--pid {pid}: the process ended while it was being measured; name one that goes on");
     }
     let working_set = (ever.iter().filter(|e| **e).count() as f64 / share) as u64;
     Ok(measured(pid, "page-hashes", Some(why), resident_pages, &counts, working_set, took, share))

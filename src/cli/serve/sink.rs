@@ -109,7 +109,7 @@ fn password(args: &SinkArgs) -> Result<(String, bool)> {
     let password = text.lines().next().unwrap_or_default();
     if password.chars().count() < PASSWORD_LENGTH_MIN {
         bail!(
-            "the first line of --smb-sink-password-file {shown} must be a password of {PASSWORD_LENGTH_MIN} characters at least"
+            "the first line of --smb-sink-password-file {shown} must be a password of {PASSWORD_LENGTH_MIN} characters at least; choose a longer one"
         );
     }
     Ok((password.to_owned(), false))
@@ -122,7 +122,7 @@ fn short_name(hostname: Option<&str>) -> String {
     if name.is_empty() { "PATHPROOF".into() } else { name.to_uppercase() }
 }
 
-/// This host's NICs as clients of SMB Multichannel are told of them. A speed that is not known is not told, and RDMA only where SMB Direct is
+/// This host's NICs as clients of SMB Multichannel are told of them. A speed that is not known is left out, and RDMA only where SMB Direct is
 /// served.
 fn interfaces(environment: &Environment, direct: &[SocketAddr]) -> Vec<Interface> {
     let link_local = |ip: &IpAddr| matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());

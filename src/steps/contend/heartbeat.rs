@@ -17,7 +17,8 @@ use pathproof_sys::AsDescriptor as _;
 use pathproof_sys::clock::RealClock;
 use pathproof_sys::ending::{self, Ender, Ending};
 
-use super::tags;
+use super::roce::RdmaEar;
+use super::{by_adapter, tags};
 use crate::steps::mtu::consent::{Asked, ask};
 use crate::steps::mtu::probe_error;
 use crate::steps::stage::Cue;
@@ -42,10 +43,12 @@ struct Planned {
     marks: Vec<Mark>,
 }
 
-/// What is listened to: the datagrams themselves, and the frames that they come in or why those are not seen.
+/// What is listened to: the datagrams themselves, and the frames that they come in or why those are not seen; and where a class goes by RDMA its
+/// packets.
 struct Ears {
     datagrams: PacedListener,
     tags: Result<TagListener, String>,
+    rdma: Option<RdmaEar>,
 }
 
 /// Where this end hears heartbeats, and what it sends them with.
@@ -67,7 +70,8 @@ impl ReadyBeats {
         let datagrams =
             PacedListener::open(local, None, key(session.end.other())).map_err(|e| probe_error(&e))?;
         let tags = tags::listen(local, datagrams.port(), key(session.end.other()));
-        let ears = Ears { datagrams, tags };
+        let rdma = (!by_adapter(spec).is_empty()).then(|| RdmaEar::open(local));
+        let ears = Ears { datagrams, tags, rdma };
         let end = ending::pair().map_err(|error| no_ending(&error))?;
         let mark = |marked: MarkedClass| Mark { class: marked.dscp << 2, priority: marked.priority };
         let marks = spec.marked().into_iter().map(mark).collect();
@@ -210,6 +214,9 @@ impl Ears {
                 heard.beats.mark(arrival.paced.seq.into());
             }
         }
+        if let Some(rdma) = &mut self.rdma {
+            rdma.take(from);
+        }
         // The NIC sees each before its socket does, so nobody has to wait for these.
         for _ in 0..1024 {
             let Some(tagged) = self.tags.as_mut().ok().and_then(TagListener::next_arrival) else { break };
@@ -247,13 +254,17 @@ fn hear(
         Ok(_) => (priorities.into_counts(), None),
         Err(why) => (vec![], Some(why)),
     };
-    let _ = tell.send(BeatsEnd {
+    let mut told = BeatsEnd {
         received: beats.into_words(),
         marked_received: marks.into_counts(),
         priorities_received,
         priorities_reason,
         ..BeatsEnd::default()
-    });
+    };
+    if let Some(rdma) = ears.rdma {
+        rdma.tell(&mut told);
+    }
+    let _ = tell.send(told);
 }
 
 #[cfg(test)]
@@ -266,7 +277,7 @@ mod tests {
     fn who_hears_no_heartbeat_sleeps_until_the_step_is_over_and_then_waits_for_the_last_ones() {
         let (clock, here) = (RealClock::new(), IpAddr::from([127, 0, 0, 1]));
         let datagrams = PacedListener::open(here, None, ProbeKey::new([3; 32])).unwrap();
-        let ears = Ears { datagrams, tags: Err("loopback".into()) };
+        let ears = Ears { datagrams, tags: Err("loopback".into()), rdma: None };
         let (ender, ending) = ending::pair().unwrap();
         let (tell, told) = unbounded();
         let hears = clock.clone();

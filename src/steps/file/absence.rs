@@ -20,7 +20,8 @@ const ATTEMPTS: u32 = 8;
 /// Before the second attempt; then twice as long each time, up to the longest. The first is made at once: a reset is mostly of the connection.
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// How long one attempt may take, if the user would not wait less: a dead path must not hold up the end of the step.
+/// How long an attempt waits for a connection, and for each answer, if the user would not wait less: a dead path must not hold up the end of the
+/// step.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How channels of the session are made.

@@ -18,7 +18,7 @@ use pathproof_smb2::{Cipher, SigningAlgorithm};
 
 use super::Made;
 use super::carrier::Link;
-use super::lane::{Carried, Channel, KeyEnds, Pool};
+use super::lane::{Carried, Channel, KeyEnds, Pool, Tally};
 use super::lent::Lent;
 use super::open::sentence;
 use crate::steps::lane_record;
@@ -165,142 +165,142 @@ impl Account {
     ) -> Vec<Finding> {
         let mut findings = vec![];
         let window_ns = made.window.map(|window| window.end.ns_since(window.start)).filter(|ns| *ns > 0);
-        let mut read = Carried::default();
-        let mut write = Carried::default();
-        let mut cpu_ns = Some(0);
-        let mut keys = KeyEnds::default();
-        let carry_nothing = self.ends.len().saturating_sub(channels.len());
-        for (at, ends) in self.ends.iter().enumerate().take(carry_nothing) {
-            Account::share(ends.nic.as_deref(), (0, 0), 0, step);
-            step.lanes.push(LaneResult {
-                connection: begun.map(lane_record::connection),
-                window_ns: window_ns.unwrap_or(0),
-                ..ends.lane(at, spec)
-            });
-        }
-        let ends = self.ends.iter().enumerate().skip(carry_nothing);
-        for (channel, (at, ends)) in channels.into_iter().zip(ends) {
-            let Ends { local, remote, nic, .. } = ends;
-            let tally = channel.tally;
-            if let (Some(direct), Some(messages)) = (&mut self.detail.direct, tally.messages) {
-                direct.placed_bytes += tally.placed_bytes;
-                direct.sent_bytes += messages.sent_bytes;
-                direct.received_bytes += messages.received_bytes;
-                direct.fragments += messages.fragments;
-            }
-            keys.add(&tally.keys);
-            let mut service = LatencyHistogram::new();
-            for (way, whole) in [(&tally.read, &mut read), (&tally.write, &mut write)] {
-                service.merge(&way.service);
-                whole.add(way);
-            }
-            cpu_ns = cpu_ns.zip(tally.cpu_ns).map(|(sum, one)| sum + one);
-            let local =
-                channel.connection.as_ref().and_then(|link| link.pipe().local_name()).or(local.clone());
-            let stats = channel.connection.map(Connection::close).unwrap_or_default();
-            let absence = channel.absence.as_ref();
-            // One that had no time to come back, because all was broken off, is not said to stay away.
-            let error = absence.filter(|_| made.error.is_none()).map(|absence| {
-                let message = match &absence.again {
-                    Some(again) => {
-                        format!("{}; and not made again: {}", sentence(&absence.error), sentence(again))
-                    }
-                    None => sentence(&absence.error),
-                };
-                StepError::new(ErrorKind::PeerLost, message)
-            });
-            let bytes = tally.read.bytes + tally.write.bytes;
-            Account::share(nic.as_deref(), (tally.write.bytes, tally.read.bytes), channel.losses, step);
-            step.lanes.push(LaneResult {
-                local,
-                bytes,
-                messages: tally.read.operations + tally.write.operations,
-                window_ns: window_ns.unwrap_or(0),
-                cpu_ns: tally.cpu_ns,
-                connection: stats.connection.map(lane_record::connection),
-                service_ns: service.summary(),
-                error: error.clone(),
-                ..ends.lane(at, spec)
-            });
-            let returned = channel.losses - u32::from(absence.is_some());
-            self.detail.channels_lost += channel.losses;
-            self.detail.channels_returned += returned;
-            if let Some(why) = channel.last_error {
-                let back = match returned {
-                    0 => String::new(),
-                    times => format!(
-                        ", made again {} within {:.1} s",
-                        Times(times),
-                        channel.longest_away.as_secs_f64()
-                    ),
-                };
-                let why = error.as_ref().map_or(why, |error| error.message.clone());
-                step.chosen
-                    .insert(format!("channel {at}"), format!("lost {}{back}: {why}", Times(channel.losses)));
-            }
-            if let Some(error) = error {
-                let evidence = format!("{}: channel {at} to {remote}: {}", step.name, error.message);
-                findings.push(Finding::new("SMB-CHANNEL-LOST", evidence));
+        let mut whole = Whole { cpu_ns: Some(0), ..Whole::default() };
+        let ends = std::mem::take(&mut self.ends);
+        let carry_nothing = ends.len().saturating_sub(channels.len());
+        let mut channels = channels.into_iter();
+        for (at, ends) in ends.iter().enumerate() {
+            let lane = LaneResult { window_ns: window_ns.unwrap_or(0), ..ends.lane(at, spec) };
+            if at < carry_nothing {
+                Account::share(ends.nic.as_deref(), (0, 0), 0, step);
+                step.lanes.push(LaneResult { connection: begun.map(lane_record::connection), ..lane });
+            } else if let Some(channel) = channels.next() {
+                whole.add(&channel.tally);
+                findings.extend(self.channel(channel, ends, lane, made, step));
             }
         }
-        if let (Some(direct), Some(of)) = (&mut self.detail.direct, keys.of()) {
-            direct.keys = Some(of);
-            step.chosen.insert("memory keys".into(), told(&of));
-            let left = left(&of).map(|why| format!("{}: {}: {why}", step.name, self.detail.address));
-            findings.extend(left.map(|evidence| Finding::new("SMB-KEYS-LEFT", evidence)));
-        }
-        if let Some(direct) = &self.detail.direct {
-            // In messages the payload holds the data; beside them there is only what the server moved by itself.
-            let data_bytes = match direct.in_messages {
-                Some(_) => direct.sent_bytes.saturating_add(direct.received_bytes),
-                None => direct.placed_bytes,
-            };
-            step.detail.proof = before.proof(direct, self.port, data_bytes);
-        }
+        findings.extend(self.direct(&whole.keys, &before, step));
         for (at, (address, why)) in self.missing.iter().enumerate() {
             step.chosen.insert(format!("no channel {}", at + 1), format!("{address}: {why}"));
         }
         let wrong = pool.wrong_blocks.load(Ordering::Acquire);
+        let stale = pool.stale_blocks.load(Ordering::Acquire);
         let first_wrong = pool.first_wrong.load(Ordering::Acquire);
-        let mut service = LatencyHistogram::new();
-        for (name, way) in [(HistogramName::Read, &read), (HistogramName::Write, &write)] {
-            service.merge(&way.service);
+        if stale > 0 && self.detail.channels_lost > 0 {
+            let evidence = format!(
+                "{}: {}: {stale} of {wrong} pieces that are wrong hold what had been written there before, and a channel was lost {}",
+                step.name,
+                self.detail.address,
+                Times(self.detail.channels_lost)
+            );
+            findings.push(Finding::new("SMB-LATE-WRITE", evidence));
+        }
+        for (name, way) in [(HistogramName::Read, &whole.read), (HistogramName::Write, &whole.write)] {
             if way.service.count() > 0 {
                 step.histograms.push(way.service.to_record(name, None));
             }
         }
-        let (bytes, operations) = (read.bytes + write.bytes, read.operations + write.operations);
+        let verified = match wrong {
+            0 if !made.checked => None,
+            wrong => Some(wrong == 0),
+        };
         step.direction = Some(match (spec.reads, spec.writes) {
             (0, _) => Direction::Out,
             (_, 0) => Direction::In,
             _ => Direction::Both,
         });
-        step.summary = Summary {
-            goodput_bits_per_s: window_ns.map(|ns| per_second(bytes.saturating_mul(8), ns)),
-            iops: window_ns.map(|ns| per_second(operations, ns)),
-            bytes: window_ns.map(|_| bytes),
-            window_ns,
-            messages: window_ns.map(|_| operations),
-            service_ns: service.summary(),
-            load: Some("closed".into()),
-            cpu_client_ns: cpu_ns,
-            verified: match wrong {
-                0 if !made.checked => None,
-                wrong => Some(wrong == 0),
-            },
-            ..Summary::default()
-        };
+        step.summary = Summary { verified, ..whole.summary(window_ns) };
         step.detail.file = Some(FileDetail {
-            read: read.rate(window_ns),
-            write: write.rate(window_ns),
+            read: whole.read.rate(window_ns),
+            write: whole.write.rate(window_ns),
             compared_bytes: pool.compared_bytes.load(Ordering::Acquire),
             wrong_blocks: wrong,
+            stale_blocks: stale,
             first_wrong_byte: (first_wrong != u64::MAX).then_some(first_wrong),
             flush_ns: made.flush_ns,
             replayed_requests: pool.replayed.load(Ordering::Acquire).into(),
             ..self.detail
         });
         findings
+    }
+
+    /// Puts one channel into the step, as `lane`. One that stayed away is a finding.
+    fn channel(
+        &mut self,
+        channel: Channel,
+        ends: &Ends,
+        lane: LaneResult,
+        made: &Made,
+        step: &mut Step,
+    ) -> Option<Finding> {
+        let (tally, at) = (channel.tally, lane.lane);
+        if let (Some(direct), Some(messages)) = (&mut self.detail.direct, tally.messages) {
+            direct.placed_bytes += tally.placed_bytes;
+            direct.sent_bytes += messages.sent_bytes;
+            direct.received_bytes += messages.received_bytes;
+            direct.fragments += messages.fragments;
+        }
+        let local = channel.connection.as_ref().and_then(|link| link.pipe().local_name());
+        let stats = channel.connection.map(Connection::close).unwrap_or_default();
+        let absence = channel.absence.as_ref();
+        // One that had no time to come back, because all was broken off, is not said to stay away.
+        let error = absence.filter(|_| made.error.is_none()).map(|absence| {
+            let message = match &absence.again {
+                Some(again) => {
+                    format!("{}; and not made again: {}", sentence(&absence.error), sentence(again))
+                }
+                None => sentence(&absence.error),
+            };
+            StepError::new(ErrorKind::PeerLost, message)
+        });
+        let moved = (tally.write.bytes, tally.read.bytes);
+        Account::share(ends.nic.as_deref(), moved, channel.losses, step);
+        step.lanes.push(LaneResult {
+            local: local.or(lane.local),
+            bytes: tally.read.bytes + tally.write.bytes,
+            messages: tally.read.operations + tally.write.operations,
+            cpu_ns: tally.cpu_ns,
+            connection: stats.connection.map(lane_record::connection),
+            service_ns: service(&tally.read, &tally.write).summary(),
+            error: error.clone(),
+            ..lane
+        });
+        let returned = channel.losses - u32::from(absence.is_some());
+        self.detail.channels_lost += channel.losses;
+        self.detail.channels_returned += returned;
+        if let Some(why) = channel.last_error {
+            let back = match returned {
+                0 => String::new(),
+                times => format!(
+                    ", made again {} within {:.1} s",
+                    Times(times),
+                    channel.longest_away.as_secs_f64()
+                ),
+            };
+            let why = error.as_ref().map_or(why, |error| error.message.clone());
+            step.chosen
+                .insert(format!("channel {at}"), format!("lost {}{back}: {why}", Times(channel.losses)));
+        }
+        let error = error?;
+        let evidence = format!("{}: channel {at} to {}: {}", step.name, ends.remote, error.message);
+        Some(Finding::new("SMB-CHANNEL-LOST", evidence))
+    }
+
+    /// What carried the data over SMB Direct, and what became of the keys of its memory: a finding where some lived on.
+    fn direct(&mut self, keys: &KeyEnds, before: &Counted, step: &mut Step) -> Option<Finding> {
+        let direct = self.detail.direct.as_mut()?;
+        // In messages the payload holds the data; beside them there is only what the server moved by itself.
+        let data_bytes = match direct.in_messages {
+            Some(_) => direct.sent_bytes.saturating_add(direct.received_bytes),
+            None => direct.placed_bytes,
+        };
+        step.detail.proof = before.proof(direct, self.port, data_bytes);
+        let of = keys.of()?;
+        direct.keys = Some(of);
+        step.chosen.insert("memory keys".into(), told(&of));
+        let why = left(&of)?;
+        let evidence = format!("{}: {}: {why}", step.name, self.detail.address);
+        Some(Finding::new("SMB-KEYS-LEFT", evidence))
     }
 
     /// Adds what a channel moved to what its NIC carried.
@@ -316,6 +316,50 @@ impl Account {
         share.lane_received_bytes += received;
         share.deaths += u64::from(losses);
     }
+}
+
+/// What all channels did together.
+#[derive(Default)]
+struct Whole {
+    read: Carried,
+    write: Carried,
+    /// Unknown where one of them does not know its own.
+    cpu_ns: Option<u64>,
+    keys: KeyEnds,
+}
+
+impl Whole {
+    fn add(&mut self, tally: &Tally) {
+        self.read.add(&tally.read);
+        self.write.add(&tally.write);
+        self.cpu_ns = self.cpu_ns.zip(tally.cpu_ns).map(|(sum, one)| sum + one);
+        self.keys.add(&tally.keys);
+    }
+
+    /// The figures of a window of this length.
+    fn summary(&self, window_ns: Option<u64>) -> Summary {
+        let bytes = self.read.bytes + self.write.bytes;
+        let operations = self.read.operations + self.write.operations;
+        Summary {
+            goodput_bits_per_s: window_ns.map(|ns| per_second(bytes.saturating_mul(8), ns)),
+            iops: window_ns.map(|ns| per_second(operations, ns)),
+            bytes: window_ns.map(|_| bytes),
+            window_ns,
+            messages: window_ns.map(|_| operations),
+            service_ns: service(&self.read, &self.write).summary(),
+            load: Some("closed".into()),
+            cpu_client_ns: self.cpu_ns,
+            ..Summary::default()
+        }
+    }
+}
+
+/// The times of both ways in one distribution.
+fn service(read: &Carried, write: &Carried) -> LatencyHistogram {
+    let mut both = LatencyHistogram::new();
+    both.merge(&read.service);
+    both.merge(&write.service);
+    both
 }
 
 impl KeyEnds {

@@ -71,6 +71,8 @@ pub struct Pool {
     pub moved: [AtomicU64; 2],
     pub compared_bytes: AtomicU64,
     pub wrong_blocks: AtomicU64,
+    /// Those among them that hold what was there before.
+    pub stale_blocks: AtomicU64,
     /// First byte of the file that was wrong; `u64::MAX` where none was.
     pub first_wrong: AtomicU64,
 }
@@ -103,6 +105,7 @@ impl Pool {
             moved: [const { AtomicU64::new(0) }; 2],
             compared_bytes: AtomicU64::new(0),
             wrong_blocks: AtomicU64::new(0),
+            stale_blocks: AtomicU64::new(0),
             first_wrong: AtomicU64::new(u64::MAX),
         }
     }
@@ -552,7 +555,9 @@ fn compare(pool: &Pool, piece: Piece, data: &[u8]) {
     let position = piece.block * u64::from(pool.size);
     pool.compared_bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
     if let Some(at) = pool.content.difference(data, position, piece.generation) {
+        let is_stale = pool.content.earlier(data, position, piece.generation).is_some();
         pool.wrong_blocks.fetch_add(1, Ordering::Relaxed);
+        pool.stale_blocks.fetch_add(u64::from(is_stale), Ordering::Relaxed);
         pool.first_wrong.fetch_min(position + at as u64, Ordering::Relaxed);
     }
 }

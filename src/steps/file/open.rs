@@ -140,8 +140,7 @@ pub fn open(
     takes(&link, &session, spec, in_messages.as_deref())
         .map_err(|error| Trouble { fault: limit.clone().map(Box::new), ..error.into() })?;
     let path = spec.path_of(name);
-    let file = link.create(&path, spec.durable)?;
-    let room = link.room(file)?;
+    let (file, room) = link.create_with_room(&path, spec.durable)?;
     if room < spec.file_bytes.saturating_add(SPARE_BYTES) {
         let _ = link.close_file(file);
         let error = anyhow::anyhow!(
@@ -409,9 +408,9 @@ pub fn put_away(
         connection.settle(SETTLE);
     }
     if let Some(connection) = connection
-        && connection.close_file(file).is_ok()
+        && let Ok(was_there) = connection.close_and_remove(file, path)
     {
-        let gone = is_gone(connection, path);
+        let gone = is_gone(connection, was_there, path);
         let takes_unsigned = connection.takes_unsigned();
         let _ = connection.leave();
         return Ok(Gone { gone, takes_unsigned });
@@ -429,9 +428,9 @@ pub fn put_away(
     removed.map(|_| Gone { gone: Some(true), takes_unsigned: None })
 }
 
-/// Whether a file that was closed is gone; one that is still there is deleted once more.
-fn is_gone(connection: &mut Link, path: &str) -> Option<bool> {
-    match connection.remove(path) {
+/// Whether a file that was closed is gone; one that was still there was deleted, and is looked for once more.
+fn is_gone(connection: &mut Link, was_there: Result<bool, SmbError>, path: &str) -> Option<bool> {
+    match was_there {
         Ok(false) => Some(true),
         Ok(true) => connection.remove(path).ok().map(|was_there| !was_there),
         Err(error) => (error.status() == Some(NtStatus::DELETE_PENDING)).then_some(false),

@@ -21,6 +21,8 @@ pub struct Counted {
     pub last_router: Option<IpAddr>,
     /// Questions of the other end that came over it.
     pub questions: Option<u64>,
+    /// Those whose padding was not as sent.
+    pub changed: u64,
 }
 
 /// Reads of one socket before the others have theirs: bounded, so that a flood on one starves neither the others nor the end.
@@ -60,17 +62,21 @@ pub fn spawn(
                         let at = Tick(clock.now().0.saturating_sub(arrival.lay.as_nanos() as u64));
                         let of = (paced.strand, paced.seq, u32::from(paced.ip_bytes));
                         tally.on_arrival(of, arrival.class, paced.sent_ns, at);
+                        if arrival.changed {
+                            tally.on_changed();
+                        }
                     }
                 }
             }
         }
         let counted = tallies.into_iter().zip(&paths).map(|(tally, (listener, from))| {
+            let changed = tally.changed();
             let (strands, delay_variation_ns) = tally.ended();
             let listener = listeners.get(*listener);
             let overflowed = listener.map_or(0, |listener| u64::from(listener.overflowed()));
             let last_router = listener.and_then(|listener| listener.last_router(*from));
             let questions = listener.map(|listener| listener.challenges(*from));
-            Counted { strands, overflowed, delay_variation_ns, last_router, questions }
+            Counted { strands, overflowed, delay_variation_ns, last_router, questions, changed }
         });
         counted.collect()
     };

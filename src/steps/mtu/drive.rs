@@ -239,7 +239,7 @@ fn turn(job: &mut Job, clock: &RealClock, tally: &Tally) -> Option<Duration> {
     }
 }
 
-/// Moves on what comes after a search. A fault here ends it without a word about fragments: what was searched for is found.
+/// Moves on what comes after a search. A fault here ends it, and nothing is said about fragments: what was searched for is found.
 fn turn_fragments(job: &mut Job, clock: &RealClock, tally: &Tally) -> Option<Duration> {
     if let Some(above) = job.fragments_above.take() {
         job.fragments = Fragments::after(&job.search.report(), Some(above));

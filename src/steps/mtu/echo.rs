@@ -75,8 +75,11 @@ impl Alone for Echo {
         }
         let paths: Vec<MtuPath> =
             jobs.iter().zip(about).map(|(job, (here, to, cached))| path(job, here, to, cached)).collect();
-        let context =
-            mtu::Context { expect_ip_mtu_bytes: spec.expect_ip_mtu_bytes, client: Some(&here), server: None };
+        let context = mtu::Context {
+            expect_ip_mtu_bytes: spec.expect_ip_mtu_bytes,
+            client: Some(&here),
+            ..mtu::Context::default()
+        };
         let findings = mtu::findings(&paths, context);
         step.detail.paths = Some(paths);
         Ok(findings)

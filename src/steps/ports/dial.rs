@@ -329,29 +329,33 @@ impl Dialler<'_> {
         tried
     }
 
-    /// The same beside a connection that is used all the time. Where that is dead in the end it was not the silence, and nothing is told.
+    /// The same beside a connection that is used all the time, with how long each answer over that one took, in ns. Where it is dead in the end
+    /// it was not the silence, and nothing is told.
     pub fn leave_silent_beside_one(
         &self,
         port: Port,
         silences_ns: &[u64],
         is_over: &mut dyn FnMut() -> bool,
-    ) -> Vec<LeftSilent> {
+    ) -> (Vec<LeftSilent>, Vec<u64>) {
+        let nothing = (vec![], vec![]);
         let Some((_, Opening::Open(mut used))) = self.open(&[(port.number(), 0)], WORD).pop() else {
-            return vec![];
+            return nothing;
         };
         let mut lives = self.has_word(&mut used);
         if !lives {
-            return vec![];
+            return nothing;
         }
-        let mut used_at = self.clock.now();
+        let (mut used_at, mut took_ns) = (self.clock.now(), vec![]);
         let tried = self.leave_silent(port, silences_ns, &mut || {
             if lives && self.clock.now().since(used_at) >= USED_EVERY {
+                let asked_at = self.clock.now();
                 lives = self.is_answered(&mut used, WORD);
                 used_at = self.clock.now();
+                took_ns.push(used_at.ns_since(asked_at));
             }
             is_over()
         });
-        if lives && self.is_answered(&mut used, WORD) { tried } else { vec![] }
+        if lives && self.is_answered(&mut used, WORD) { (tried, took_ns) } else { nothing }
     }
 
     /// Whether a question over an open connection is answered by the other end's word.

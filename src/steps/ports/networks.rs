@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, bounded};
 use pathproof_api::{Clock, Offer, Tick};
-use pathproof_engine::networks::{NetworkWay, ways};
+use pathproof_engine::networks::{NetworkWay, ways, ways_of_both_families};
 use pathproof_engine::ports::{self, Heard, Offered, OfferedOn, SILENT_PORTS};
 use pathproof_model::{
     AskedPort, Direction, End, Half, LeftSilent, NetworkPorts, Port, PortAnswer, PortsEnd, PortsSpec,
@@ -55,7 +55,7 @@ impl ReadyNetworks {
         let ways = match here {
             End::Client if spec.at == PortsWhere::Beside => session.networks_beside(),
             End::Client => ways(&session.environment, &session.peer_environment),
-            End::Server => ways(&session.peer_environment, &session.environment),
+            End::Server => ways_of_both_families(&session.peer_environment, &session.environment),
         };
         let mut listeners = Listeners::default();
         let mut offered = vec![];
@@ -254,16 +254,18 @@ impl Asking<'_> {
             until: self.until,
             clock: self.clock,
         };
-        // The client alone leaves connections silent.
+        // The client alone leaves connections silent, and not where the other family goes the same way.
         let silent: Vec<Port> = match self.end {
             End::Client => silent_ports(self.spec).collect(),
             End::Server => vec![],
         };
+        let leaves = !silent.is_empty() && self.spec.idle_ns > 0 && !way.second_family;
         // Whatever else is offered is nobody's to ask for here.
         let is_meant = |one: &Offered| self.needed.contains(&one.port) || silent.contains(&one.port);
         let offered: Vec<Offered> = offered.iter().copied().filter(is_meant).collect();
         let (udp, tcp) = worth_asking(&offered, &self.needed);
         let heard_tcp = dialler.ask_tcp(&tcp);
+        let none_opened = heard_tcp.iter().all(|heard| matches!(heard, Heard::Nothing | Heard::Unreachable));
         // Of the client's address the server knows it already.
         let heard_udp = if self.end == End::Server || heard_tcp.contains(&Heard::Token) {
             dialler.ask_udp(&udp)
@@ -276,12 +278,15 @@ impl Asking<'_> {
         let heard: Vec<(Port, Heard)> =
             tcp.iter().zip(heard_tcp).chain(udp.iter().zip(heard_udp)).map(port).collect();
         let found = answers(&offered, &heard, self.adapter_there);
-        let tried = match ports::burst_port(&found, &self.needed).filter(|_| !silent.is_empty()) {
+        let (tried, used_ns) = match ports::burst_port(&found, &self.needed).filter(|_| leaves) {
             Some(port) => dialler.leave_silent_beside_one(port, &ports::silences(self.spec.idle_ns), is_over),
-            None => vec![],
+            None => (vec![], vec![]),
         };
-        let found = found.into_iter().filter(|asked| self.needed.contains(&asked.port));
-        self.told(way, &found.collect::<Vec<_>>(), tried)
+        // What becomes of ports that no role needs tells whether a family passes at all.
+        let is_told =
+            |asked: &AskedPort| way.second_family || none_opened || self.needed.contains(&asked.port);
+        let found = found.into_iter().filter(is_told);
+        self.told(way, &found.collect::<Vec<_>>(), tried, used_ns)
     }
 
     /// Nothing is known of any port.
@@ -292,7 +297,7 @@ impl Asking<'_> {
             by: None,
             reason: Some(why.to_owned()),
         };
-        self.told(way, &self.needed.iter().map(asked).collect::<Vec<_>>(), vec![])
+        self.told(way, &self.needed.iter().map(asked).collect::<Vec<_>>(), vec![], vec![])
     }
 
     fn told(
@@ -300,20 +305,23 @@ impl Asking<'_> {
         way: &NetworkWay,
         found: &[AskedPort],
         mut tried: Vec<LeftSilent>,
+        used_answered_ns: Vec<u64>,
     ) -> (NetworkPorts, SilentRecord) {
         let direction = asks(self.end);
         let records = found.iter().map(|asked| ports::record(self.spec, asked, direction));
         tried.sort_by_key(|tried| tried.silent_ns);
         let subnet = way.subnet.clone();
-        let silent = SilentRecord { direction, subnet: Some(subnet.clone()), tried };
+        let silent = SilentRecord { direction, subnet: Some(subnet.clone()), tried, used_answered_ns };
         (NetworkPorts { subnet, ports: records.collect() }, silent)
     }
 }
 
-/// Ports at the server that a role need not need: connections may be left silent there.
+/// Ports at the server that a role need not need: connections may be left silent there, and they are all that is asked beside the session where there is
+/// no role.
 fn silent_ports(spec: &PortsSpec) -> impl Iterator<Item = Port> + use<> {
-    let silent = spec.idle_ns > 0;
-    SILENT_PORTS.into_iter().filter(move |_| silent)
+    let without_role = spec.at == PortsWhere::Beside && spec.roles.is_empty();
+    let asked = spec.idle_ns > 0 || without_role;
+    SILENT_PORTS.into_iter().filter(move |_| asked)
 }
 
 /// The ports of a network as the other end offers them.
@@ -349,7 +357,12 @@ mod tests {
         let clock = RealClock::new();
         let asking = asking(End::Client, &spec, &clock);
         let subnet = "127.78.0.0/24".to_owned();
-        let way = NetworkWay { subnet: subnet.clone(), client: client.into(), server: server.into() };
+        let way = NetworkWay {
+            subnet: subnet.clone(),
+            client: client.into(),
+            server: server.into(),
+            second_family: false,
+        };
         let theirs: Vec<OfferedOn> = offered.map(|ports| OfferedOn { subnet, ports }).into_iter().collect();
         let found = asking.all(&[way], &theirs, &mut || false);
         assert_eq!(found.len(), 1);
@@ -385,7 +398,12 @@ mod tests {
         let answering = Answering::begin(listeners, words).unwrap();
         let (spec, clock) = (PortsSpec { idle_ns: 80_000_000, ..PortsSpec::default() }, RealClock::new());
         let subnet = "127.78.2.0/24".to_owned();
-        let way = NetworkWay { subnet: subnet.clone(), client: client.into(), server: server.into() };
+        let way = NetworkWay {
+            subnet: subnet.clone(),
+            client: client.into(),
+            server: server.into(),
+            second_family: false,
+        };
         let theirs = [OfferedOn { subnet: subnet.clone(), ports }];
         let found = asking(End::Client, &spec, &clock).all(&[way], &theirs, &mut || false);
         let (asked, silent) = &found[0];
@@ -393,7 +411,7 @@ mod tests {
         assert_eq!((silent.direction, silent.subnet.as_ref()), (Direction::Out, Some(&subnet)));
         assert_eq!(silent.tried.iter().map(|one| one.alive).collect::<Vec<_>>(), [true; 4], "{silent:?}");
         // The other way round nobody is asked: no role needs a way back.
-        let way = NetworkWay { subnet, client: server.into(), server: client.into() };
+        let way = NetworkWay { subnet, client: server.into(), server: client.into(), second_family: false };
         let (asked, silent) =
             asking(End::Server, &spec, &clock).on(&way, Some(&theirs[0].ports), &mut || false);
         assert!(asked.ports.is_empty() && silent.tried.is_empty(), "{asked:?} {silent:?}");
@@ -411,7 +429,12 @@ mod tests {
         let spec = PortsSpec { roles: vec![Role::Hyperv], ..PortsSpec::default() };
         let clock = RealClock::new();
         let subnet = "127.78.1.0/24".to_owned();
-        let way = NetworkWay { subnet: subnet.clone(), client: client.into(), server: server.into() };
+        let way = NetworkWay {
+            subnet: subnet.clone(),
+            client: client.into(),
+            server: server.into(),
+            second_family: false,
+        };
         let (tell, shown) = bounded(SHOWN_MAX);
         from.iter().for_each(|address| tell.send(IpAddr::from(*address)).unwrap());
         drop(tell);

@@ -1,4 +1,4 @@
-//! A stage without sockets: what wakes it, how often, and what becomes of threads that end without a word.
+//! A stage without sockets: what wakes it, how often, and what becomes of threads that end without a message.
 
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;

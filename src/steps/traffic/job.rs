@@ -82,10 +82,14 @@ impl Layout {
     }
 }
 
+/// Messages of a ping-pong that may be outstanding where their completions are told late: one for every quarter of them.
+const LATE: u32 = 64;
+
 /// Messages that a lane may have outstanding in each direction.
 pub fn operations(kind: TrafficKind, spec: &TrafficSpec) -> u32 {
     match kind {
         TrafficKind::Stream => spec.depth,
+        TrafficKind::Pingpong if manners(&spec.over).receives_ahead => LATE,
         TrafficKind::Pingpong => 4,
         TrafficKind::Request => spec.depth.saturating_mul(2).saturating_add(2),
     }

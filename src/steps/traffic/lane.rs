@@ -160,7 +160,7 @@ fn drive(
     (ended, before.map(Waiting::end))
 }
 
-/// [`drive`] on a thread that has no descriptor but the lane's, which makes its system calls cheaper; where the
+/// [`drive`] on a thread that has no descriptor but the lane's where that has one, which makes its system calls cheaper; where the
 /// kernel does not give it that, it drives all the same. This thread watches over it meanwhile, so that the lane needs no
 /// timer for every wait.
 fn drive_apart(
@@ -191,10 +191,18 @@ fn drive_apart(
 
 /// Returns when the lane has ended, and ends it when it is over. Nothing is ever sent on `ended`.
 fn watch(stopper: &Stopper, ends: &LaneEnds<'_>, clock: &RealClock, cue: &Cue, ended: &Receiver<Infallible>) {
-    select! {
-        recv(ended) -> _ => return,
-        recv(cue.ended()) -> _ => {}
-        default(ends.times.over.since(clock.now())) => {}
+    loop {
+        let left = ends.times.over.since(clock.now());
+        let turn = if stopper.looks() { left.min(WAIT) } else { left };
+        select! {
+            recv(ended) -> _ => return,
+            recv(cue.ended()) -> _ => break,
+            default(turn) => {}
+        }
+        if turn == left {
+            break;
+        }
+        stopper.look();
     }
     ends.cut.store(true, Ordering::Release);
     stopper.stop();
@@ -249,8 +257,10 @@ pub fn run(
     let mut driver = Driver::new(work, clock.clone(), ThreadMeter, recorder, depth);
     let (stop, may_be_left) = (cue.stop(), cue.may_be_left());
     let ends = LaneEnds { times, stop, may_be_left, cut: AtomicBool::new(false) };
-    // The shortest exchanges are worth a thread of their own.
-    let (ended_by, waited) = if kind == TrafficKind::Pingpong && manners(&spec.over).descriptor_of_its_own {
+    // The shortest exchanges are worth a thread of their own, and one that watches over it where the lane then needs no timer.
+    let is_worth_it = kind == TrafficKind::Pingpong && !verbs::always_spins(kind, spec);
+    let gains = manners(&spec.over).descriptor_of_its_own || lane.stopper().is_some();
+    let (ended_by, waited) = if is_worth_it && gains {
         drive_apart(&mut driver, &mut *lane, &ends, clock, cue)
     } else {
         drive(&mut driver, &mut *lane, &ends, clock, WAIT)

@@ -1,10 +1,11 @@
 //! What several NICs carry together, against what each carries alone: the short steps that find out, and their sum.
 
 use pathproof_model::{
-    AloneNic, AloneSum, Direction, End, Finding, FollowUp, NicShare, ResultDoc, Step, StepKind, StepSpec,
-    TrafficSpec,
+    AloneNic, AloneSum, Direction, End, Finding, FollowUp, NicShare, NodeId, ResultDoc, Step, StepKind,
+    StepSpec, TrafficSpec,
 };
 
+use pathproof_engine::channels::packet_path::is_tunnel;
 use pathproof_model::judge::one_way_alone;
 use pathproof_model::units::BitsPerSecond;
 
@@ -109,10 +110,41 @@ fn that_carry(doc: &ResultDoc, own: &str, nics: &[String]) -> Vec<String> {
     all
 }
 
+/// Those of them of which no two go by one NIC, the first of each: VLANs of a NIC share it, and so do a tunnel and what carries it, whatever lies behind.
+fn apart(doc: &ResultDoc, nics: Vec<String>) -> Vec<String> {
+    /// A VLAN of a VLAN of a bundle is rare already.
+    const DEEP: usize = 4;
+    let Some(host) = doc.environment(NodeId::CLIENT) else { return nics };
+    let named = |name: &str| host.nics.iter().find(|nic| nic.name == name);
+    let bottom = |name: &str| {
+        let mut name = name.to_owned();
+        for _ in 0..DEEP {
+            match named(&name).and_then(|nic| nic.parent.clone()) {
+                Some(parent) => name = parent,
+                None => break,
+            }
+        }
+        name
+    };
+    let is_packed = |name: &String| named(name).is_some_and(is_tunnel);
+    // What the session itself goes by in packets of another NIC is held against nothing.
+    if nics.first().is_some_and(is_packed) {
+        return vec![];
+    }
+    let mut apart: Vec<(String, String)> = vec![];
+    for nic in nics {
+        let below = bottom(&nic);
+        if !is_packed(&nic) && apart.iter().all(|(_, taken)| *taken != below) {
+            apart.push((nic, below));
+        }
+    }
+    apart.into_iter().map(|(nic, _)| nic).collect()
+}
+
 /// The next short step that tells what the NICs which [`beside`] tried carry together with the one called `own`: that one alone in the
 /// same way, then all of them.
 pub fn together(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec> {
-    let all = that_carry(doc, own, nics);
+    let all = apart(doc, that_carry(doc, own, nics));
     if all.len() < 2 {
         return None;
     }
@@ -120,13 +152,29 @@ pub fn together(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec>
     next.into_iter().find(|nics| made_over(doc, nics).is_none()).and_then(both_ways_over)
 }
 
-/// Puts what each carried by itself into the step in which all carried together, and says what that shows.
+/// The same once more, where they carried together less than a healthy path would.
+pub fn together_again(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec> {
+    /// As the built-in limit of the verdict.
+    const SUM_SHARE_MIN: f64 = 0.8;
+    let all = that_carry(doc, own, nics);
+    let alone = |nic: &String| carried(&doc.steps[made_over(doc, std::slice::from_ref(nic))?]);
+    let sum: u64 = all.iter().map(alone).sum::<Option<u64>>()?;
+    let tried: Vec<&Step> = doc.steps.iter().filter(|step| is_together(step)).collect();
+    let [once] = tried[..] else { return None };
+    ((carried(once)? as f64) < sum as f64 * SUM_SHARE_MIN).then(|| both_ways_over(all)).flatten()
+}
+
+/// Whether several NICs carried together in a step that no plan asked for.
+fn is_together(step: &Step) -> bool {
+    let nics = |step: &Step| step.spec.as_ref().and_then(StepSpec::traffic).map(held_to).unwrap_or_default();
+    step.follows_up == Some(FollowUp::Alone) && step.detail.alone.is_none() && nics(step).len() > 1
+}
+
+/// Puts what each carried by itself into the step in which all carried together, the better one of two, and says what that shows.
 pub fn sum_up_together(doc: &mut ResultDoc) -> Vec<Finding> {
     let nics = |step: &Step| step.spec.as_ref().and_then(StepSpec::traffic).map(held_to).unwrap_or_default();
-    let ours = |step: &Step| step.follows_up == Some(FollowUp::Alone) && step.detail.alone.is_none();
-    let Some(at) = doc.steps.iter().position(|step| ours(step) && nics(step).len() > 1) else {
-        return vec![];
-    };
+    let tried = doc.steps.iter().enumerate().filter(|(_, step)| is_together(step));
+    let Some((at, _)) = tried.max_by_key(|(_, step)| carried(step)) else { return vec![] };
     let nics = nics(&doc.steps[at]);
     let alone: Vec<Step> = nics
         .iter()
@@ -307,5 +355,32 @@ mod tests {
         // What is short by itself accuses no path: nothing here shows that the path was the limit.
         let check = pathproof_model::judge::nics_together(&doc.steps[3], 0.8).expect("it is told");
         assert_eq!(check.outcome, pathproof_model::Outcome::NotJudged);
+    }
+
+    #[test]
+    fn nics_that_go_by_one_nic_are_not_held_against_one_another() {
+        use pathproof_model::{Environment, Nic, Node};
+        let kept = |all: &[&str]| {
+            let nic = |(name, kind, parent): (&str, &str, Option<&str>)| Nic {
+                name: name.into(),
+                kind: Some(kind.into()),
+                parent: parent.map(Into::into),
+                ..Nic::default()
+            };
+            let nics = [
+                ("eth0", "ethernet", None),
+                ("eth0.10", "vlan", Some("eth0")),
+                ("eth0.20", "vlan", Some("eth0")),
+                ("eth1", "ethernet", None),
+                ("wg0", "wireguard", None),
+            ];
+            let host = Environment { nics: nics.map(nic).into(), ..Environment::default() };
+            let mut doc = ResultDoc::new(pathproof_model::Tool::default(), "");
+            doc.nodes = vec![Node::here(Some(host))];
+            apart(&doc, all.iter().map(|name| (*name).to_owned()).collect())
+        };
+        assert_eq!(kept(&["eth0.10", "eth0.20", "eth1", "wg0"]), ["eth0.10", "eth1"]);
+        assert_eq!(kept(&["eth0", "eth0.20"]), ["eth0"]);
+        assert_eq!(kept(&["wg0", "eth0", "eth1"]), [""; 0], "its packets go by one of them");
     }
 }

@@ -1,6 +1,6 @@
 //! Traffic by other verbs than send: which workload each end gets, and which transport options are whose.
 
-use pathproof_api::{LaneCaps, OptionValues, Tick, Verb};
+use pathproof_api::{LaneCaps, OptionValues, SentMemory, Tick, Verb};
 use pathproof_engine::workload::{
     CONTROL_BYTES, OneSided, OneSidedMemory, Target, Workload, WritePing, WritePong, WritePongMemory,
     fill_for_reads,
@@ -81,6 +81,15 @@ pub fn counts(part: Part, verb: Verb) -> bool {
     receives(part, verb) || (part, verb) == (Part::StreamSend, Verb::Write)
 }
 
+/// What becomes of the memory of messages: verified bytes differ from message to message, and so does the mark of a ping-pong by
+/// writes. All others are the same bytes again and again.
+pub fn sent_memory(kind: TrafficKind, spec: &TrafficSpec) -> SentMemory {
+    match spec.verify || always_spins(kind, spec) {
+        true => SentMemory::Reused,
+        false => SentMemory::Constant,
+    }
+}
+
 /// The seed of a lane's verified bytes.
 pub fn lane_seed(seed: u64, lane: u32) -> u64 {
     seed ^ (u64::from(lane) << 32)
@@ -158,4 +167,23 @@ pub fn check_own_congestion(options: &OptionValues) -> Result<(), StepError> {
 /// How lanes over this layout and verb wait, when the verb decides.
 pub fn always_spins(kind: TrafficKind, spec: &TrafficSpec) -> bool {
     kind == TrafficKind::Pingpong && verb(spec) == Verb::Write
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_stays_as_it_is_unless_bytes_are_verified_or_writes_carry_a_mark() {
+        use pathproof_model::Verb::{Send, Write};
+        let of = |kind, verb, verify| {
+            sent_memory(kind, &TrafficSpec { verb: Some(verb), verify, ..TrafficSpec::default() })
+        };
+        for kind in [TrafficKind::Stream, TrafficKind::Pingpong, TrafficKind::Request] {
+            assert_eq!(of(kind, Send, false), SentMemory::Constant, "{kind:?}");
+            assert_eq!(of(kind, Send, true), SentMemory::Reused, "{kind:?}");
+        }
+        assert_eq!(of(TrafficKind::Stream, Write, false), SentMemory::Constant);
+        assert_eq!(of(TrafficKind::Pingpong, Write, false), SentMemory::Reused);
+    }
 }

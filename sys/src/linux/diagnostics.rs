@@ -1,4 +1,4 @@
-//! Tables of the kernel for somebody who helps from afar.
+//! Tables of the kernel for somebody who helps remotely.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};

@@ -65,7 +65,7 @@ pub fn memory_available_bytes() -> Option<u64> {
 }
 
 /// Settings that bear on a path, by the names that `sysctl` uses.
-const SYSCTLS: [&str; 20] = [
+const SYSCTLS: [&str; 23] = [
     "net.core.busy_poll",
     "net.core.default_qdisc",
     "net.core.netdev_max_backlog",
@@ -75,16 +75,19 @@ const SYSCTLS: [&str; 20] = [
     "net.ipv4.conf.all.arp_ignore",
     "net.ipv4.conf.all.rp_filter",
     "net.ipv4.ip_no_pmtu_disc",
+    "net.ipv4.ipfrag_high_thresh",
     "net.ipv4.tcp_congestion_control",
     "net.ipv4.tcp_ecn",
     "net.ipv4.tcp_mtu_probing",
     "net.ipv4.tcp_base_mss",
     "net.ipv4.tcp_rmem",
     "net.ipv4.tcp_sack",
+    "net.ipv4.tcp_syncookies",
     "net.ipv4.tcp_timestamps",
     "net.ipv4.tcp_window_scaling",
     "net.ipv4.tcp_wmem",
     "net.ipv4.route.mtu_expires",
+    "net.ipv6.ip6frag_high_thresh",
     "vm.nr_hugepages",
 ];
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 /// CPU time of the whole process in ns (`CLOCK_PROCESS_CPUTIME_ID`).
 pub fn process_cpu_ns() -> Option<u64> {
@@ -73,6 +73,13 @@ pub fn ended_within(child: &mut Child, within: Duration) -> Option<ExitStatus> {
         let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&within));
     }
     child.try_wait().ok().flatten()
+}
+
+/// Asks a process that was started here, and has not been waited for, to end. So it can put right what it changed: who asks for a password has
+/// switched off what the terminal shows of it.
+pub fn ask_to_end(child: &Child) {
+    // It may have ended by itself meanwhile.
+    let _ = kill_process(Pid::from_child(child), Signal::TERM);
 }
 
 /// Leaves the session of the terminal, whose end and signals do not concern this process from here on, and is listed under

@@ -106,7 +106,7 @@ fn forget_written(whose: &str) -> io::Result<()> {
 fn open(pid: u32, what: &str) -> Result<File, String> {
     let path = format!("/proc/{pid}/{what}");
     File::open(&path).map_err(|e| match e.kind() {
-        ErrorKind::NotFound => "there is no such process".into(),
+        ErrorKind::NotFound => "there is no such process; ps -e lists those that there are".into(),
         ErrorKind::PermissionDenied => format!(
             "{path} may not be read; run as the same user or as root (and see kernel.yama.ptrace_scope)"
         ),

@@ -70,9 +70,11 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     }
     let (mut conversation, session_id, tree_id) = inside();
-    // Messages of up to 255 bytes, one after the other, with names that are right.
+    // Requests of up to 255 bytes, one after the other, with names that are right; where the input says so, three in a message.
     let mut rest = rest;
     let mut number = 4u64;
+    let together = if how & 2 == 0 { 1 } else { 3 };
+    let (mut whole, mut gathered) = (vec![], 0);
     while let Some((length, after)) = rest.split_first() {
         let (one, after) = after.split_at(after.len().min(usize::from(*length)));
         rest = after;
@@ -85,10 +87,20 @@ fuzz_target!(|bytes: &[u8]| {
             message[at] = *value;
         }
         message.extend_from_slice(body);
-        if let Turn::HangUp(_) = conversation.answer(&mut message, Some(&mut Memory), &mut out) {
+        number += u64::from(message[6].max(1));
+        gathered += 1;
+        if gathered < together && !rest.is_empty() {
+            message.resize(message.len().next_multiple_of(8), 0);
+            let next = message.len() as u32;
+            message[20..24].copy_from_slice(&next.to_le_bytes());
+            whole.extend(message);
+            continue;
+        }
+        whole.extend(message);
+        if let Turn::HangUp(_) = conversation.answer(&mut whole, Some(&mut Memory), &mut out) {
             return;
         }
-        number += u64::from(message[6].max(1));
+        (whole, gathered) = (vec![], 0);
     }
     drop(conversation);
     assert!(SERVER.taken_bytes() <= 1 << 22, "no more memory than there is");

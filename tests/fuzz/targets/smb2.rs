@@ -9,11 +9,15 @@ use pathproof_smb2::file::{self, Created};
 use pathproof_smb2::seal::Sealer;
 use pathproof_smb2::session::{SetupAnswer, TreeAnswer};
 use pathproof_smb2::wire::Header;
-use pathproof_smb2::{Cipher, Credentials, Dialect, SigningAlgorithm, ntlm};
+use pathproof_smb2::{Cipher, Credentials, Dialect, SigningAlgorithm, ntlm, validate};
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = Header::decode(bytes);
-    let _ = NegotiateResponse::decode(bytes);
+    // Whatever a server had agreed on before: what it says of it later is read against that.
+    if let (Ok(agreed), Some((_, later))) = (NegotiateResponse::decode(bytes), bytes.split_at_checked(64)) {
+        let _ = validate::difference(bytes, &agreed);
+        let _ = validate::difference(later, &agreed);
+    }
     let _ = interfaces::decode_answer(bytes);
     if let Ok(list) = interfaces::decode_list(bytes) {
         let records = list.interfaces.len() + list.unknown_families as usize;

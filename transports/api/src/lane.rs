@@ -80,17 +80,37 @@ pub trait Lane: Send {
 
 /// Ends the lane that it was taken from, whatever that is blocked in: its `poll` returns with an error, and nothing more
 /// comes of it.
-pub struct Stopper(Box<dyn Fn() + Send + Sync>);
+pub struct Stopper {
+    stop: Box<dyn Fn() + Send + Sync>,
+    look: Option<Box<dyn Fn() + Send + Sync>>,
+}
 
 impl Stopper {
     /// One that does `stop`.
     pub fn new(stop: impl Fn() + Send + Sync + 'static) -> Stopper {
-        Stopper(Box::new(stop))
+        Stopper { stop: Box::new(stop), look: None }
+    }
+
+    /// One that also does `look`: of a lane that is blocked in what news of its end do not wake.
+    pub fn looking(self, look: impl Fn() + Send + Sync + 'static) -> Stopper {
+        Stopper { look: Some(Box::new(look)), ..self }
     }
 
     /// Ends the lane.
     pub fn stop(&self) {
-        (self.0)();
+        (self.stop)();
+    }
+
+    /// Whether whoever watches over the lane should [`look`](Stopper::look) now and then.
+    pub fn looks(&self) -> bool {
+        self.look.is_some()
+    }
+
+    /// Looks for news that the lane cannot hear while it is blocked, and wakes it if there are some.
+    pub fn look(&self) {
+        if let Some(look) = &self.look {
+            look();
+        }
     }
 }
 
@@ -148,12 +168,14 @@ pub struct LaneSpec {
     pub receive_mode: ReceiveMode,
     /// When the completion of a send is told.
     pub send_reports: SendReports,
+    /// What becomes of the memory of messages that were sent.
+    pub sent_memory: SentMemory,
     /// Upper limit for the TCP segment size (a control run at standard size), if any.
     pub max_segment_bytes: Option<u32>,
     /// Socket buffer size in bytes; `None` leaves it to the transport.
     pub socket_buffer_bytes: Option<u32>,
-    /// The code point (RFC 2474) that what this end sends in TCP segments or RoCE packets is marked with; `None` leaves it to the system, and
-    /// where the transport has an option for it, to that.
+    /// The code point (RFC 2474) that what this end sends in TCP segments or packets of RDMA is marked with; `None` leaves it to the system, and
+    /// where the transport has an option for it, to that. Where nothing would carry it, preparing the lane is an error.
     pub dscp: Option<u8>,
     /// The priority of what this end sends in TCP segments, within this host and in the tags (802.1Q) that a VLAN device makes of it; `None`
     /// leaves it to the system.
@@ -179,6 +201,7 @@ impl Default for LaneSpec {
             send_mode: SendMode::Copy,
             receive_mode: ReceiveMode::Copy,
             send_reports: SendReports::Prompt,
+            sent_memory: SentMemory::Reused,
             max_segment_bytes: None,
             socket_buffer_bytes: None,
             dscp: None,
@@ -235,6 +258,20 @@ pub enum SendReports {
     /// With the lane's next other completion, or when the wait is over: for callers to whom only the answer is
     /// news. Saves a question and answer half of its calls. Transports that know no difference ignore it.
     Lazy,
+    /// As `Lazy`, and for many of them at once: with that of a later send, which may never be made. For callers to whom the answer
+    /// says all that a completion would, whose depth is so large that none is waited for. Saves the completion itself
+    /// where the transport can do without. What was never told is settled by `close`.
+    Late,
+}
+
+/// What becomes of the memory of a message once its send has completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SentMemory {
+    /// The caller writes there again, so a completion must mean that nothing is sent from there any more.
+    Reused,
+    /// It stays as it is for as long as the lane lives, as where the same bytes are sent again and again. A transport that would
+    /// do more for a completion than to count it may leave that out.
+    Constant,
 }
 
 /// What a peer may do with an attached region.

@@ -28,7 +28,7 @@ pub use fabric::Fabric;
 pub use lane::{
     Access, AdapterStats, Completion, CompletionStatus, Framing, Lane, LaneCaps, LaneSample, LaneSpec,
     LaneStats, Offer, Op, PreparedLane, Readiness, ReceiveMode, RegionId, Role, SendMode, SendReports,
-    Stopper, Transport, Verb, Wait, WaitMode,
+    SentMemory, Stopper, Transport, Verb, Wait, WaitMode,
 };
 pub use manners::Manners;
 pub use option::{

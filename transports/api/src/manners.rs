@@ -24,8 +24,6 @@ pub struct Manners {
     pub adapter: bool,
     /// Its payload travels in TCP segments, so their size may be limited and is a suspect when nothing arrives.
     pub segments: bool,
-    /// What it sends can be marked with [`LaneSpec::dscp`](crate::LaneSpec::dscp), lane by lane.
-    pub marks: bool,
     /// It has verbs in which the peer takes no part (write, read).
     pub one_sided: bool,
     /// [`SendMode::ZeroCopy`](crate::SendMode) is taken.
@@ -55,8 +53,6 @@ pub const OF_ADAPTERS: Manners = Manners {
     several_nics: false,
     adapter: true,
     segments: false,
-    // The connection manager gives connections the class of their adapter.
-    marks: false,
     one_sided: true,
     // Sent and fetched from where it lies, whichever mode is asked for.
     zero_copy_send: true,

@@ -48,6 +48,11 @@ pub struct WireSpec {
     pub receives: u32,
     /// How `poll` waits.
     pub wait_mode: WaitMode,
+    /// The code point (RFC 2474) that what this end sends is marked with; `None` leaves it to the system and the adapter.
+    pub dscp: Option<u8>,
+    /// Of how many sends in a row the end may be told with that of a later one, though nothing else may follow. 1: of none. A write of
+    /// no bytes is told in any case, and with it everything before.
+    pub told_together: u32,
 }
 
 /// What a connection request or answer carries.
@@ -77,6 +82,8 @@ impl Default for WireSpec {
             sends: 128,
             receives: 256,
             wait_mode: WaitMode::Block,
+            dscp: None,
+            told_together: 1,
         }
     }
 }

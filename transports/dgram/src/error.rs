@@ -42,6 +42,11 @@ pub enum DgramError {
         "the tags of frames cannot be listened for: {0}; that takes the right to raw packets (CAP_NET_RAW): run as root"
     )]
     Tags(#[source] io::Error),
+    /// Packets that are none of ours cannot be seen.
+    #[error(
+        "packets cannot be listened for at the NIC: {0}; that takes the right to raw packets (CAP_NET_RAW): run as root"
+    )]
+    Packets(#[source] io::Error),
     /// Receiving failed.
     #[error("cannot receive answers: {0}")]
     Receive(#[source] io::Error),

@@ -13,6 +13,7 @@ mod error;
 mod hops;
 mod paced;
 mod respond;
+mod roce;
 mod tags;
 mod udp;
 pub mod wire;
@@ -23,6 +24,7 @@ pub use error::DgramError;
 pub use hops::HopProbe;
 pub use paced::{Arrival, PacedListener};
 pub use respond::Responder;
+pub use roce::RoceListener;
 pub use tags::{TagListener, Tagged};
 pub use udp::{Event, Heard, Mark, Outcome, ProbeSocket, UnprovenSocket, wait_readable};
 

@@ -42,6 +42,8 @@ pub struct Arrival {
     pub class: Option<u8>,
     /// How long it lay here until it was read: a reader that waits for a processor is no slow path.
     pub lay: Duration,
+    /// Its padding is not the one that it was sent with, although its checksum fits.
+    pub changed: bool,
 }
 
 /// The receiving end for one address: hands out what arrives under the key of the other end's datagrams, and consents to
@@ -149,7 +151,8 @@ impl PacedListener {
                     if data.len() + headers_bytes(self.family) == usize::from(paced.ip_bytes) =>
                 {
                     let lay = received.lay.unwrap_or_default();
-                    return Some(Arrival { from, paced, class: received.traffic_class, lay });
+                    let changed = !wire::is_padded_as_sent(data, paced.seq);
+                    return Some(Arrival { from, paced, class: received.traffic_class, lay, changed });
                 }
                 _ => {}
             }
@@ -194,7 +197,16 @@ mod tests {
                 let arrival =
                     listener.next_arrival().unwrap_or_else(|| panic!("{local}: {seq} did not arrive"));
                 assert_eq!((arrival.from.ip(), arrival.paced, arrival.class), (local, paced, Some(class)));
+                assert!(!arrival.changed, "{local}: {seq}");
             }
+            // As if somebody had turned a bit on the way, and made the checksum fit.
+            let (paced, mut turned) = (Paced { strand: 7, seq: 9, ip_bytes: 128, sent_ns: 5 }, vec![0; 128]);
+            turned.truncate(128 - headers_bytes(Family::of(local)));
+            wire::write_paced(&mut turned, &key(), paced);
+            turned[60] ^= 1;
+            std::net::UdpSocket::bind((local, 0)).unwrap().send_to(&turned, to).unwrap();
+            let arrival = listener.next_arrival().expect("its seal fits");
+            assert!(arrival.paced == paced && arrival.changed);
             let mut stranger = vec![0; 100];
             let other = ProbeKey::new([9; 32]);
             wire::write_paced(&mut stranger, &other, Paced { strand: 7, seq: 3, ip_bytes: 128, sent_ns: 5 });

@@ -108,16 +108,28 @@ pub fn write_paced(buffer: &mut [u8], key: &ProbeKey, paced: Paced) {
     pad(buffer, paced.seq);
 }
 
-/// Neither all zeroes nor repeated: nothing on the way may compress or deduplicate it into another size.
-fn pad(buffer: &mut [u8], seq: u32) {
+/// Neither all zeroes nor repeated: nothing on the way may compress or deduplicate it into another size. `None` where no IP packet is as
+/// long.
+fn pattern(seq: u32, bytes: usize) -> Option<&'static [u8]> {
     static PATTERN: LazyLock<Vec<u8>> =
         LazyLock::new(|| (0u32..65_536 + 256).map(|index| index.wrapping_mul(167) as u8).collect());
-    let (padding, from) = (&mut buffer[HEADER_BYTES..], (seq & 255) as usize);
-    match PATTERN.get(from..from + padding.len()) {
+    let from = (seq & 255) as usize;
+    PATTERN.get(from..from + bytes)
+}
+
+fn pad(buffer: &mut [u8], seq: u32) {
+    let padding = &mut buffer[HEADER_BYTES..];
+    match pattern(seq, padding.len()) {
         Some(pattern) => padding.copy_from_slice(pattern),
-        // No IP packet is as long.
         None => padding.fill(seq as u8),
     }
+}
+
+/// Whether the padding of the datagram with this number is the one that it was sent with. The seal does not cover it, so a datagram of which it
+/// was changed on the way arrives.
+pub fn is_padded_as_sent(datagram: &[u8], seq: u32) -> bool {
+    let padding = datagram.get(HEADER_BYTES..).unwrap_or_default();
+    pattern(seq, padding.len()).is_none_or(|pattern| pattern == padding)
 }
 
 /// Writes a probe into `buffer`, which is as long as the UDP payload is to be, and at least [`HEADER_BYTES`].
@@ -251,6 +263,23 @@ mod tests {
         assert_eq!(read(&datagram, &key()), Some(Datagram::Paced(paced)));
         // It is no probe: nobody answers it, and no message about it is taken for one about a probe.
         assert_eq!(read_quoted(&datagram, &key()), None);
+    }
+
+    #[test]
+    fn padding_that_was_changed_is_known_though_the_seal_fits() {
+        for (seq, bytes) in [(0, HEADER_BYTES), (7, 60), (u32::MAX, 8972)] {
+            let mut datagram = vec![0; bytes];
+            let paced = Paced { strand: 1, seq, ip_bytes: bytes as u16 + 28, sent_ns: 5 };
+            write_paced(&mut datagram, &key(), paced);
+            assert!(is_padded_as_sent(&datagram, seq), "{bytes} bytes");
+            assert!(bytes == HEADER_BYTES || !is_padded_as_sent(&datagram, seq.wrapping_add(1)));
+            for at in [HEADER_BYTES, bytes - 1].into_iter().filter(|at| (HEADER_BYTES..bytes).contains(at)) {
+                let mut changed = datagram.clone();
+                changed[at] ^= 4;
+                assert_eq!(read(&changed, &key()), Some(Datagram::Paced(paced)), "it arrives");
+                assert!(!is_padded_as_sent(&changed, seq), "byte {at} of {bytes}");
+            }
+        }
     }
 
     #[test]

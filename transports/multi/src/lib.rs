@@ -44,7 +44,6 @@ pub static MANNERS: Manners = Manners {
     several_nics: true,
     adapter: false,
     segments: true,
-    marks: true,
     one_sided: false,
     // Messages are kept until the peer has them.
     zero_copy_send: false,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pathproof_api::{
     Access, Clock, Framing, Lane, LaneSpec, Offer, Pages, PreparedLane, ReceiveMode, Region, RegionId, Role,
-    SendMode, Transport, TransportError,
+    SendMode, SendReports, SentMemory, Transport, TransportError,
 };
 
 use crate::frame::{HEAD_BYTES, WINDOW_MAX};
@@ -48,8 +48,13 @@ pub(crate) fn prepare(
             framing: Framing::Raw,
             depth: (2 * spec.depth + 64).min(inner.probe()?.depth_max),
             message_bytes_max: spec.message_bytes_max.max(HEAD_BYTES),
+            // Each message has a head of ours, whose memory is used again when its send has completed.
+            sent_memory: SentMemory::Reused,
             ..spec.clone()
         };
+        if own.send_reports == SendReports::Late {
+            own.send_reports = SendReports::Lazy;
+        }
         if role == Role::Dial {
             (own.local, own.device) = (path.local, path.device.clone());
             own.remote = path.remote.or(spec.remote);

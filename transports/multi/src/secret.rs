@@ -1,6 +1,6 @@
 //! The secrets of the inner lanes.
 
-/// A secret made from another one, which cannot be told from it: who is shown one path's proofs knows nothing of the
+/// A secret made from another one, which cannot be distinguished from it: who is shown one path's proofs knows nothing of the
 /// other paths'.
 pub(crate) fn derived(secret: &[u8; 32], what: &str, number: u32) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_keyed(secret);

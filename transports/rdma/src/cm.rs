@@ -4,7 +4,7 @@
 
 use std::ffi::c_int;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -17,9 +17,13 @@ use crate::ffi::{CmConnParam, CmEvent, CmEventChannel, CmId, ConnectionManagerLi
 use crate::verbs::{QueuePair, set_nonblocking};
 use crate::words;
 
+mod address;
 mod depths;
 
+use address::RawAddress;
 use depths::Depths;
+
+pub use address::{ip_bytes, ip_from};
 
 /// Where connection events arrive.
 pub struct EventChannel {
@@ -137,7 +141,7 @@ pub struct Id {
 // SAFETY: used by one thread at a time.
 unsafe impl Send for Id {}
 
-/// What both ends agree on beside the queue pair.
+/// What an end asks for beside the queue pair.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
     /// Reads the peer may have outstanding towards us.
@@ -150,6 +154,8 @@ pub struct Terms {
     pub retry_count: u8,
     /// Receiver-not-ready retries.
     pub rnr_retry_count: u8,
+    /// Traffic class of what this end sends; `None` leaves it to the system at the end that dials, and to the request of the peer at the other.
+    pub traffic_class: Option<u8>,
 }
 
 /// What one end brings to a connection.
@@ -222,13 +228,39 @@ impl Id {
         }
     }
 
-    /// Listens at `address`; port 0 is one of the kernel's choice.
-    pub fn listen(channel: &Arc<EventChannel>, address: SocketAddr) -> Result<(Id, u16), TransportError> {
+    /// Asks for a traffic class, before the route is resolved or the identifier listens: on RoCE it becomes that of the path, which the peer is
+    /// asked to answer by; on iWARP the driver gets it for its TCP connection.
+    fn mark(&self, traffic_class: Option<u8>) -> Result<(), TransportError> {
+        let Some(mut class) = traffic_class else { return Ok(()) };
+        // SAFETY: an identifier that exists, and one byte, which is copied during the call.
+        let code = unsafe {
+            (self.channel.library.rdma_set_option)(
+                self.raw.as_ptr(),
+                k::RDMA_OPTION_ID,
+                k::RDMA_OPTION_ID_TOS,
+                std::ptr::from_mut(&mut class).cast(),
+                size_of::<u8>(),
+            )
+        };
+        if code != 0 {
+            let operation = format!("asking the connection manager for traffic class {class}");
+            return Err(TransportError::io(operation, io::Error::last_os_error()));
+        }
+        Ok(())
+    }
+
+    /// Listens at `address`; port 0 is one of the kernel's choice. Connections of iWARP that are accepted have the traffic class.
+    pub fn listen(
+        channel: &Arc<EventChannel>,
+        address: SocketAddr,
+        traffic_class: Option<u8>,
+    ) -> Result<(Id, u16), TransportError> {
         let asked = address;
         let mut last = io::Error::from(io::ErrorKind::AddrInUse);
         // The manager's port space is not TCP's: soft-iWARP then finds a port taken by an ordinary socket.
         for _ in 0..8 {
             let id = Id::new(channel)?;
+            id.mark(traffic_class)?;
             let mut address = RawAddress::new(asked);
             // SAFETY: an identifier and a socket address of the right length, alive during the calls.
             let bound = unsafe { (channel.library.rdma_bind_addr)(id.raw.as_ptr(), address.as_mut_ptr()) } == 0
@@ -328,6 +360,7 @@ impl Id {
         // A neighbour that is not known yet can cost a whole attempt: several short ones instead of one long.
         let id = loop {
             let id = Id::new(channel)?;
+            id.mark(terms.traffic_class)?;
             let mut source = local.map(|ip| RawAddress::new(SocketAddr::new(ip, 0)));
             let source_ptr = source.as_mut().map_or(std::ptr::null_mut(), RawAddress::as_mut_ptr);
             let mut target = RawAddress::new(remote);
@@ -424,6 +457,13 @@ impl Id {
         }
         if state == k::IBV_QPS_INIT {
             attributes.qp_access_flags |= k::IBV_ACCESS_REMOTE_READ | k::IBV_ACCESS_REMOTE_WRITE;
+        }
+        // Where this end has accepted, the manager knows the class of the peer's request alone.
+        if let Some(class) = terms.traffic_class
+            && mask & k::IBV_QP_AV != 0
+            && attributes.ah_attr.is_global != 0
+        {
+            attributes.ah_attr.grh.traffic_class = class;
         }
         // The manager asks for the longest pause after "receiver not ready" (code 0 is 655 ms) and takes the
         // acknowledgement timeout from the subnet's packet lifetime: ours are those that the result shows.
@@ -538,51 +578,3 @@ pub fn ending(kind: u32) -> Option<(Option<Gone>, &'static str)> {
 const PATIENCE: Duration = Duration::from_secs(5);
 /// One attempt at address resolution.
 const RESOLVE_ATTEMPT: Duration = Duration::from_secs(1);
-
-/// A socket address in the form C wants.
-union RawAddress {
-    v4: libc::sockaddr_in,
-    v6: libc::sockaddr_in6,
-}
-
-impl RawAddress {
-    fn new(address: SocketAddr) -> RawAddress {
-        match (address.ip(), address.port()) {
-            (IpAddr::V4(ip), port) => RawAddress {
-                v4: libc::sockaddr_in {
-                    sin_family: libc::AF_INET as libc::sa_family_t,
-                    sin_port: port.to_be(),
-                    sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
-                    sin_zero: [0; 8],
-                },
-            },
-            (IpAddr::V6(ip), port) => RawAddress {
-                v6: libc::sockaddr_in6 {
-                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
-                    sin6_port: port.to_be(),
-                    sin6_flowinfo: 0,
-                    sin6_addr: libc::in6_addr { s6_addr: ip.octets() },
-                    sin6_scope_id: 0,
-                },
-            },
-        }
-    }
-
-    fn as_mut_ptr(&mut self) -> *mut libc::sockaddr {
-        std::ptr::from_mut(self).cast()
-    }
-}
-
-/// An address as 16 bytes, IPv4 mapped.
-pub fn ip_bytes(ip: IpAddr) -> [u8; 16] {
-    match ip {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
-    }
-}
-
-/// The reverse of [`ip_bytes`].
-pub fn ip_from(bytes: [u8; 16]) -> IpAddr {
-    let v6 = Ipv6Addr::from(bytes);
-    v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), |v4: Ipv4Addr| IpAddr::V4(v4))
-}

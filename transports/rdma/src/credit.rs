@@ -52,31 +52,59 @@ pub(crate) struct Credit {
     grants_finished: u64,
     /// Messages sent.
     used: u64,
+    /// Messages that the peer is known to have receives for, when its count was last looked at.
+    allowed: u64,
 }
 
 impl Credit {
     pub(crate) fn new(cell: Cell, peer_address: u64, peer_key: u32) -> Credit {
-        Credit { cell, peer_address, peer_key, granted: 0, grants_posted: 0, grants_finished: 0, used: 0 }
+        Credit {
+            cell,
+            peer_address,
+            peer_key,
+            granted: 0,
+            grants_posted: 0,
+            grants_finished: 0,
+            used: 0,
+            allowed: 0,
+        }
     }
 
-    /// Whether one more message may be sent.
-    pub(crate) fn allows(&self) -> bool {
-        self.cell.region.load_word(INBOUND).is_ok_and(|count| self.used < count)
+    /// Address and key of the peer's cell.
+    pub(crate) fn at_the_peer(&self) -> (u64, u32) {
+        (self.peer_address, self.peer_key)
+    }
+
+    /// Whether one more message may be sent. The peer's adapter writes the count, so it is only looked at once what it allowed
+    /// before is used up: a look for every message would fetch its line from there again and again.
+    #[inline]
+    pub(crate) fn allows(&mut self) -> bool {
+        if self.used < self.allowed {
+            return true;
+        }
+        // Counts only grow; one that did not is no receive that was taken back.
+        self.allowed = self.allowed.max(self.cell.region.load_word(INBOUND).unwrap_or(0));
+        self.used < self.allowed
     }
 
     /// Books a message.
+    #[inline]
     pub(crate) fn spend(&mut self) {
         self.used += 1;
     }
 
-    /// Fills `wr` and `sge` with the write that tells the peer of `posted` receives, `finished` of which are used
-    /// up; `false` when it needs none now. Half a queue is told at once, so that the write costs little.
-    pub(crate) fn grant(&mut self, posted: u64, finished: u64, wr: &mut IbvSendWr, sge: &mut IbvSge) -> bool {
-        let known_to_peer = self.granted.saturating_sub(finished);
-        let worth_it = posted > self.granted && known_to_peer <= (posted - finished) / 2;
-        if !worth_it || self.grants_posted - self.grants_finished >= u64::from(GRANTS) {
-            return false;
-        }
+    /// Whether the peer should hear of `posted` receives now, `finished` of which are used up. Half a queue is told at once, so
+    /// that the write costs little.
+    #[inline]
+    pub(crate) fn is_due(&self, posted: u64, finished: u64) -> bool {
+        posted > self.granted
+            && self.granted.saturating_sub(finished) <= (posted - finished) / 2
+            && self.grants_posted - self.grants_finished < u64::from(GRANTS)
+    }
+
+    /// Fills `wr` and `sge` with the write that tells the peer of `posted` receives; `false` when it cannot be told. Only where
+    /// it [is due](Credit::is_due).
+    pub(crate) fn grant(&mut self, posted: u64, wr: &mut IbvSendWr, sge: &mut IbvSge) -> bool {
         let slot = OUTBOUND + 8 * (self.grants_posted % u64::from(GRANTS));
         if self.cell.region.store_word(slot, posted).is_err() {
             return false;

@@ -3,17 +3,19 @@
 //!
 //! Completion moderation: of a list of sends only every `signal_every`-th and the last ask for a completion
 //! (IBTA vol. 1, ch. 10.8.6); one such completion ends all sends before it, because a queue pair executes its
-//! send queue in order. On iWARP every send asks, see `signal_every` in `transport.rs`. Receives always complete
-//! one by one. Only `ibv_post_send`, `ibv_post_recv` and `ibv_poll_cq` are used: the extended completion queue of
-//! the Soft-RoCE provider in common use reports completions that never happened.
+//! send queue in order. Where completions may be told late, the last one does not. On iWARP every send asks whose memory is
+//! used again, see `signals.rs`. One that fails completes whether it asks or not. Receives always complete one by one. Only
+//! `ibv_post_send`, `ibv_post_recv` and `ibv_poll_cq` are used: the extended completion queue of the Soft-RoCE provider
+//! in common use reports completions that never happened.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pathproof_api::{
     AdapterStats, Completion, CompletionStatus, Lane, LaneCaps, LaneSample, LaneStats, Op, SendReports,
-    TransportError, Verb, Wait, WaitMode,
+    Stopper, TransportError, Verb, Wait, WaitMode,
 };
 use pathproof_sys::clock::RealClock;
 
@@ -21,13 +23,14 @@ use crate::cm;
 use crate::credit::Credit;
 use crate::ffi::{IbvRecvWr, IbvSendWr, IbvSge, IbvWc, PollCq, PostRecv, PostSend, ReqNotifyCq};
 use crate::memory_window::MemoryWindow;
+use crate::signals::Signals;
 use crate::verbs::{Context, MemoryRegion, QueuePair};
 
 mod ending;
 mod rings;
 mod waiting;
 
-use ending::Ending;
+use ending::{Ending, Parting, parting};
 use rings::{LocalRegion, RecvPlace, SendPlace};
 
 /// Completions taken from the device at once.
@@ -36,7 +39,8 @@ const BATCH: usize = 32;
 const SPINS_PER_LOOK: u32 = 1 << 16;
 /// What `close` waits for sends that are still under way.
 const DRAIN: Duration = Duration::from_secs(2);
-/// What `close` waits for its goodbye to be taken. A peer that posts no receives never takes it.
+/// What `close` waits for its goodbye to be taken, which a peer that posts no receives never does, and before that for the
+/// completion of sends that asked for none: an answer to each may have come long ago, and the peer be gone.
 const GOODBYE: Duration = Duration::from_millis(100);
 
 /// The peer's memory that one-sided verbs may name.
@@ -76,7 +80,7 @@ pub(crate) struct Parts {
     pub inline_bytes: u32,
     pub per_chunk: bool,
     pub exposed: Option<MemoryWindow>,
-    pub signal_every: u32,
+    pub signals: Signals,
     pub wait_mode: WaitMode,
     pub send_reports: SendReports,
     pub local: String,
@@ -96,7 +100,12 @@ pub struct RdmaLane {
     // that is bound to it (IBTA vol. 1, ch. 10.6.7; Soft-RoCE waits 50 s for the window otherwise).
     _exposed: Option<MemoryWindow>,
     clock: RealClock,
-    queue_pair: QueuePair,
+    /// The lane's alone; its stopper reaches it as long as it is there.
+    queue_pair: Arc<QueuePair>,
+    /// The stopper was used.
+    stopped: Arc<AtomicBool>,
+    /// What whoever watches over the lane heard from the connection manager.
+    heard: Arc<Mutex<Option<Parting>>>,
     connection: Option<cm::Id>,
     regions: Vec<Arc<MemoryRegion>>,
     credit: Credit,
@@ -122,7 +131,7 @@ pub struct RdmaLane {
     sends_finished: u64,
     sends_reported: u64,
     unsignalled: u32,
-    signal_every: u32,
+    signals: Signals,
     inline_bytes: u32,
     recvs: Box<[RecvPlace]>,
     recv_mask: u64,
@@ -140,7 +149,8 @@ pub struct RdmaLane {
     events_before: usize,
     ending: Option<Ending>,
     ending_told: bool,
-    goodbye_sequence: Option<u64>,
+    /// From this one on what is sent is the lane's own.
+    own_from: u64,
     bytes_sent: u64,
     bytes_received: u64,
     caps: LaneCaps,
@@ -178,8 +188,8 @@ impl RdmaLane {
                 key: mr.local_key(),
             })
             .collect();
-        // One place more than the depth for the goodbye.
-        let send_places = (parts.send_depth as usize + 1).next_power_of_two();
+        // Two places more than the depth for what the lane itself sends at its end.
+        let send_places = (parts.send_depth as usize + 2).next_power_of_two();
         let recv_places = (parts.receive_depth as usize).max(1).next_power_of_two();
         let idle = Sent { tag: 0, verb: Verb::Send, len: 0, status: CompletionStatus::Ok };
         let empty_recv =
@@ -223,7 +233,7 @@ impl RdmaLane {
             sends_finished: 0,
             sends_reported: 0,
             unsignalled: 0,
-            signal_every: parts.signal_every.max(1),
+            signals: parts.signals,
             inline_bytes: parts.inline_bytes,
             recvs,
             recv_mask: recv_places as u64 - 1,
@@ -241,7 +251,7 @@ impl RdmaLane {
             events_before: parts.events_before,
             ending: None,
             ending_told: false,
-            goodbye_sequence: None,
+            own_from: u64::MAX,
             bytes_sent: 0,
             bytes_received: 0,
             caps: parts.caps,
@@ -252,7 +262,9 @@ impl RdmaLane {
             adapter: parts.adapter,
             counters: parts.counters,
             _shared: parts.shared,
-            queue_pair: parts.queue_pair,
+            queue_pair: Arc::new(parts.queue_pair),
+            stopped: Arc::default(),
+            heard: Arc::default(),
             connection: parts.connection,
             _exposed: parts.exposed,
             credit: parts.credit,
@@ -341,6 +353,38 @@ impl Lane for RdmaLane {
         }
     }
 
+    /// Where a lane sleeps and only an answer is news. Its wait ends because a queue pair that is stopped flushes the receive that is
+    /// posted for the answer.
+    fn stopper(&self) -> Option<Stopper> {
+        if self.wait_mode != WaitMode::Block || self.send_reports != SendReports::Late {
+            return None;
+        }
+        let (stopped, at_stop) = (self.stopped.clone(), Arc::downgrade(&self.queue_pair));
+        let stop = move || {
+            stopped.store(true, Ordering::Release);
+            if let Some(pair) = at_stop.upgrade() {
+                pair.fail();
+            }
+        };
+        let (number, since) = (self.queue_pair.number(), self.events_before);
+        let (context, at_news) = (self.context.clone(), Arc::downgrade(&self.queue_pair));
+        let manager = self.connection.as_ref().map(|connection| connection.channel().clone());
+        let heard = self.heard.clone();
+        let look = move || {
+            context.pump_events();
+            let parted = manager.as_ref().and_then(|channel| parting(channel));
+            let is_over = parted.is_some() || context.trouble(number, since).is_some();
+            // Left for the lane, which looks what has happened when it wakes.
+            if let (Some(parted), Ok(mut heard)) = (parted, heard.lock()) {
+                heard.get_or_insert(parted);
+            }
+            if is_over && let Some(pair) = at_news.upgrade() {
+                pair.fail();
+            }
+        };
+        Some(Stopper::new(stop).looking(look))
+    }
+
     fn sample(&mut self, out: &mut LaneSample) {
         *out = LaneSample {
             bytes_sent: self.bytes_sent,
@@ -350,7 +394,11 @@ impl Lane for RdmaLane {
     }
 
     fn close(mut self: Box<Self>) -> Result<LaneStats, TransportError> {
-        self.settle(DRAIN, |lane| lane.sends_finished == lane.sends_posted);
+        // The last ones may not have asked: those before them first.
+        self.settle(DRAIN, |lane| lane.sends_finished + u64::from(lane.unsignalled) >= lane.sends_posted);
+        if self.ask_for_the_rest() {
+            self.settle(GOODBYE, |lane| lane.sends_finished == lane.sends_posted);
+        }
         if self.ending.is_none() && self.connection.is_none() && self.sends_finished == self.sends_posted {
             self.send_goodbye();
             self.settle(GOODBYE, |lane| lane.sends_finished == lane.sends_posted);

@@ -15,6 +15,7 @@ pub mod manners;
 mod memory_window;
 pub mod offer;
 pub mod proof;
+mod signals;
 pub mod sysfs;
 mod timing;
 pub mod transport;

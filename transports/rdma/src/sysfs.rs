@@ -104,16 +104,27 @@ pub fn gid_text(gid: &Gid) -> String {
 }
 
 impl Sysfs {
+    /// mlx5: traffic class that the adapter puts on RoCE packets whatever the program asks.
+    fn traffic_class_file(&self, device: &str, port: u8) -> Option<String> {
+        let class = self.root.join(format!("class/infiniband/{device}/tc/{port}/traffic_class"));
+        Some(fs::read_to_string(class).ok()?.trim().to_owned())
+    }
+
+    /// The traffic class that an adapter puts on all its RoCE packets, where it says that it does.
+    pub fn forced_traffic_class(&self, device: &str, port: u8) -> Option<u8> {
+        // Rules for single addresses may stand beside it, each in a line of its own.
+        let text = self.traffic_class_file(device, port)?;
+        text.lines().find_map(|line| line.trim().strip_prefix("Global tclass=").unwrap_or(line).parse().ok())
+    }
+
     /// How a port is set up, by name.
     pub fn settings(&self, device: &DeviceInfo, port: &PortInfo) -> BTreeMap<String, String> {
         let mut settings = BTreeMap::new();
         if let Some(rate) = &port.rate {
             settings.insert("rate".into(), rate.clone());
         }
-        // mlx5: traffic class that the adapter puts on RoCE packets whatever the program asks.
-        let class = format!("class/infiniband/{}/tc/{}/traffic_class", device.name, port.number);
-        if let Ok(class) = fs::read_to_string(self.root.join(class)) {
-            settings.insert("traffic_class".into(), class.trim().to_owned());
+        if let Some(class) = self.traffic_class_file(&device.name, port.number) {
+            settings.insert("traffic_class".into(), class);
         }
         // What connections made by the connection manager carry. The folder exists once somebody has made it; making it
         // would change the machine.

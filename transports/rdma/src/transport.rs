@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use pathproof_api::{
-    AdapterStats, LaneCaps, LaneSpec, Manners, OptionDoc, PreparedLane, Role, Transport, TransportError,
-    Verb, WaitMode,
+    AdapterStats, LaneCaps, LaneSpec, Manners, OptionDoc, PreparedLane, Role, SendReports, SentMemory,
+    Transport, TransportError, Verb, WaitMode,
 };
 use pathproof_sys::clock::RealClock;
 
@@ -16,17 +16,20 @@ use crate::credit::{Cell, GRANTS};
 use crate::ffi::{ConnectionManagerLibrary, IbvDeviceAttr, IbvPortAttr, IbvQpCap, VerbsLibrary, k};
 use crate::manners::{MANNERS, NAME};
 use crate::offer::{Address, Rendezvous};
+use crate::signals::Signals;
 use crate::sysfs::{Fabric, Sysfs};
 use crate::verbs::{CompletionChannel, CompletionQueue, Context, ProtectionDomain, QueuePair};
 use crate::words;
 
 pub(crate) mod adapter;
 mod bare;
+mod dialling;
+mod marks;
 pub mod options;
 mod prepared;
 
 use adapter::Adapter;
-use options::{options, signal_every};
+use options::{Registration, options};
 use prepared::{Manager, PreparedRdma};
 
 /// Inline size asked for in bytes; devices may grant less.
@@ -176,14 +179,8 @@ impl Transport for RdmaTransport {
             (Fabric::Iwarp, _) => Rendezvous::ConnectionManager,
             (_, asked) => asked.unwrap_or(Rendezvous::QueuePair),
         };
-        // A mark that nothing carries would be believed.
-        if spec.dscp.is_some()
-            && !matches!((choice.fabric, rendezvous), (Fabric::Roce, Rendezvous::QueuePair))
-        {
-            return Err(TransportError::invalid(
-                "only RoCE packets are marked with a code point here, and not where the connection manager connects queue pairs; leave the mark \
-                 out, or connect=cm",
-            ));
+        if let Some(dscp) = spec.dscp {
+            marks::check(dscp, &choice, device.vendor_id, &self.sysfs)?;
         }
         let mut chosen = BTreeMap::new();
         chosen.insert(
@@ -202,6 +199,11 @@ impl Transport for RdmaTransport {
             "connect".into(),
             connect_reason(rendezvous, choice.fabric, options.rendezvous.is_some()).into(),
         );
+        if let Some(class) = options.traffic_class {
+            let by_manager = rendezvous == Rendezvous::ConnectionManager;
+            let words = marks::words(class, by_manager, choice.fabric == Fabric::Iwarp);
+            chosen.insert("traffic_class".into(), words);
+        }
 
         let limit = depth_max(&device);
         let send_depth = spec.depth.min(limit);
@@ -212,15 +214,13 @@ impl Transport for RdmaTransport {
             adapter_used.depth_reduced = Some(why.clone());
             chosen.insert("depth".into(), why);
         }
-        let signal_every = signal_every(choice.fabric, options.signal_every, send_depth)?;
-        chosen.insert(
-            "signalling".into(),
-            if choice.fabric == Fabric::Iwarp {
-                "a completion for every send, because on iWARP one of them says nothing of the memory of others".into()
-            } else {
-                format!("a completion for every {signal_every} sends of a list, and for its last")
-            },
-        );
+        // What is registered until its completion must neither hear of it late nor be sent from afterwards.
+        let how = match options.registration {
+            Registration::PerChunk => (SendReports::Prompt, SentMemory::Reused),
+            Registration::UpFront | Registration::Window => (spec.send_reports, spec.sent_memory),
+        };
+        let signals = Signals::of(choice.fabric, options.signal_every, send_depth, how)?;
+        chosen.insert("signalling".into(), signals.words(choice.fabric));
 
         // Event mode costs a wake-up per completion, polling costs a core: the caller decides, the result says which.
         let channel = match spec.wait_mode {
@@ -250,7 +250,7 @@ impl Transport for RdmaTransport {
             Rendezvous::ConnectionManager => {
                 let library =
                     ConnectionManagerLibrary::system().map_err(|error| words::missing_library(&error))?;
-                Some(Manager::new(&library, role, &choice)?)
+                Some(Manager::new(&library, role, &choice, options.traffic_class)?)
             }
         };
         let address = Address {
@@ -295,7 +295,7 @@ impl Transport for RdmaTransport {
             send_depth,
             receive_depth,
             inline_bytes,
-            signal_every,
+            signals,
             wait_mode: spec.wait_mode,
             send_reports: spec.send_reports,
             ip_mtu_bytes: choice.netdev.as_deref().and_then(|n| self.sysfs.ip_mtu_bytes(n)),

@@ -332,15 +332,13 @@ unsafe impl Send for CompletionChannel {}
 unsafe impl Sync for CompletionChannel {}
 
 impl CompletionChannel {
-    /// Makes one on `context`; its descriptor does not block.
+    /// Makes one on `context`. Its descriptor blocks: who may not wait asks `poll` first.
     pub fn new(context: &Arc<Context>) -> Result<Arc<CompletionChannel>, TransportError> {
         // SAFETY: an open context.
         let raw = unsafe { (context.library.ibv_create_comp_channel)(context.raw.as_ptr()) };
         let raw = NonNull::new(raw).ok_or_else(|| {
             words::creation_failed("a completion channel", &context.device, io::Error::last_os_error())
         })?;
-        // SAFETY: the channel was just made, so its descriptor is open.
-        unsafe { set_nonblocking(raw.as_ref().fd) };
         Ok(Arc::new(CompletionChannel { raw, context: context.clone() }))
     }
 
@@ -418,15 +416,23 @@ impl CompletionQueue {
         };
         // SAFETY: one entry, alive during the call; one with descriptor -1 is ignored.
         unsafe { libc::ppoll(&mut entry, 1, &time, std::ptr::null()) };
-        (entry.revents != 0).then(|| self.take_event())
+        // Only then is there something that can be read without waiting.
+        (entry.revents & libc::POLLIN != 0).then(|| self.take_event())
     }
 
-    /// Takes the pending event off the channel without waiting, and says whether there was one. A queue that is armed
+    /// Sleeps until a completion is announced, however long that takes, and takes the announcement: one system call, and no timer. Only
+    /// where something is posted that completes when the queue pair is [stopped](QueuePair::fail), because nothing else
+    /// ends this wait.
+    pub(crate) fn wait(&self) -> io::Result<()> {
+        if self.take_event() { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Takes the next event off the channel, and says whether there was one. A queue that is armed
     /// once raises one event at most, so looking for a second would be a system call in vain.
-    pub(crate) fn take_event(&self) -> bool {
+    fn take_event(&self) -> bool {
         let Some(channel) = &self.channel else { return false };
         let (mut queue, mut user) = (std::ptr::null_mut(), std::ptr::null_mut());
-        // SAFETY: an open, non-blocking channel; both results are only written.
+        // SAFETY: an open channel; both results are only written.
         let code =
             unsafe { (self.context.library.ibv_get_cq_event)(channel.raw.as_ptr(), &mut queue, &mut user) };
         // Acknowledging costs a lock, so it is done in bulk.
@@ -447,7 +453,11 @@ impl CompletionQueue {
 
 impl Drop for CompletionQueue {
     fn drop(&mut self) {
-        // ibv_destroy_cq waits for unacknowledged events: forgetting them would hang here.
+        // ibv_destroy_cq waits for unacknowledged events: forgetting them would hang here, and so would waiting for another.
+        if let Some(channel) = &self.channel {
+            // SAFETY: open as long as the channel, which this queue holds.
+            unsafe { set_nonblocking(channel.raw.as_ref().fd) };
+        }
         while self.take_event() {}
         self.acknowledge();
         // SAFETY: queue pairs hold an `Arc` of this, so none reports here any more.
@@ -465,6 +475,8 @@ pub struct QueuePair {
 
 // SAFETY: thread safe like all verbs objects.
 unsafe impl Send for QueuePair {}
+// SAFETY: as above.
+unsafe impl Sync for QueuePair {}
 
 impl QueuePair {
     /// Makes a queue pair. `wanted.max_inline_data` is reduced until the device accepts it: no verb tells the

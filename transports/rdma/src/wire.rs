@@ -1,5 +1,6 @@
 //! The connected bare wire: posts what it is given, takes completions, and notices the end. No credit, no goodbye, no
-//! message of its own. Every operation asks for its completion: who speaks over it counts by them.
+//! message of its own. Every operation is told: who speaks over it counts by them. Which of them ask the device for a
+//! completion is the business of `signals.rs` and `wire/account.rs`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,6 +20,7 @@ use crate::transport::adapter::{Adapter, Memory};
 use crate::verbs::QueuePair;
 use crate::words;
 
+mod account;
 mod queues;
 
 pub(crate) use queues::Queues;
@@ -26,8 +28,10 @@ use queues::RECEIVE;
 
 /// Completions taken from the device at once.
 const BATCH: usize = 32;
-/// Empty polls between two looks at clock and events when spinning.
-const SPINS: u32 = 256;
+/// Empty polls between two looks at the clock when spinning.
+const SPINS_PER_CLOCK: u32 = 64;
+/// Empty polls between two looks at the event descriptors when spinning. Those cost system calls.
+const SPINS_PER_LOOK: u32 = 1 << 16;
 /// What `close` waits for operations that are still under way.
 const DRAIN: Duration = Duration::from_secs(2);
 /// The kernel's bit for an invalidated key, which Soft-RoCE hands to user space as it is.
@@ -76,6 +80,8 @@ pub(crate) struct BareWire {
     epoch_seen: u32,
     completions: [IbvWc; BATCH],
     armed: bool,
+    /// Polls in vain while spinning, over all waits: each may be shorter than the time between two looks.
+    empty_polls: u32,
     ending: Option<Ending>,
 }
 
@@ -97,6 +103,7 @@ impl BareWire {
             events_before: parts.events_before,
             completions: [IbvWc::default(); BATCH],
             armed: false,
+            empty_polls: 0,
             ending: None,
         }
     }
@@ -125,6 +132,8 @@ impl BareWire {
 
     /// Moves completions from the device to `out` as far as its spare capacity allows.
     fn drain(&mut self, out: &mut Vec<WireDone>) {
+        // A device that gave less than it was asked for had no more (ibv_poll_cq(3)).
+        let mut exhausted = false;
         loop {
             while out.len() < out.capacity()
                 && let Some(done) = self.queues.pop_finished()
@@ -132,12 +141,15 @@ impl BareWire {
                 out.push(done);
             }
             let spare = (out.capacity() - out.len()).min(BATCH);
-            if spare == 0 {
+            if spare == 0 || exhausted {
                 return;
             }
             match self.queues.poll(&self.queue_pair, &mut self.completions[..spare]) {
                 Ok(0) => return,
-                Ok(got) => (0..got).for_each(|at| self.book(self.completions[at], out)),
+                Ok(got) => {
+                    exhausted = got < spare;
+                    (0..got).for_each(|at| self.book(self.completions[at], out));
+                }
                 Err(()) => {
                     return self.end(Ending::Failed("the device cannot be asked for completions".into()));
                 }
@@ -153,7 +165,8 @@ impl BareWire {
             }
         } else if let Some((tag, len)) = self.queues.find_send(wc.wr_id) {
             let done = self.done(&wc, tag, len);
-            return self.queues.finish_send(wc.wr_id, done);
+            self.adapter_used.sent_bytes += self.queues.finish_send(wc.wr_id, done);
+            return;
         }
         self.end(Ending::Failed(format!(
             "the driver reported the completion of request {:#x}, which is not outstanding",
@@ -241,33 +254,53 @@ impl BareWire {
         }
     }
 
-    fn wait(&mut self, out: &mut Vec<WireDone>, limit: Duration) {
-        let (begin, came) = (self.clock.now(), out.len());
+    fn spin(&mut self, out: &mut Vec<WireDone>, limit: Duration) {
+        // The clock is read once looking was in vain, and there is no pause between two looks, as in lanes.
+        let (came, mut begin) = (out.len(), None);
         loop {
-            if self.wait_mode == WaitMode::Spin {
-                for _ in 0..SPINS {
-                    self.drain(out);
-                    if out.len() > came {
-                        return;
-                    }
-                    std::hint::spin_loop();
-                }
-                self.look_at_events();
-            } else {
-                if !self.armed {
-                    self.queues.arm(&self.queue_pair);
-                    self.armed = true;
-                }
-                // What completed before arming raises no event: look once more (ibv_req_notify_cq(3)).
+            for _ in 0..SPINS_PER_CLOCK {
                 self.drain(out);
+                if out.len() > came {
+                    return;
+                }
             }
-            let left = limit.saturating_sub(self.clock.now().since(begin));
+            self.empty_polls = self.empty_polls.wrapping_add(SPINS_PER_CLOCK);
+            if self.empty_polls.is_multiple_of(SPINS_PER_LOOK) {
+                self.look_at_events();
+            }
+            let now = self.clock.now();
+            if self.ending.is_some() || now.since(*begin.get_or_insert(now)) >= limit {
+                return;
+            }
+        }
+    }
+
+    fn block(&mut self, out: &mut Vec<WireDone>, limit: Duration) {
+        let (begin, came) = (self.clock.now(), out.len());
+        let mut left = limit;
+        loop {
+            if !self.armed {
+                self.queues.arm(&self.queue_pair);
+                self.armed = true;
+            }
+            // What completed before arming raises no event: look once more (ibv_req_notify_cq(3)).
+            self.drain(out);
             if out.len() > came || self.ending.is_some() || left.is_zero() {
                 return;
             }
-            if self.wait_mode == WaitMode::Block {
-                self.sleep(left);
+            self.sleep(left);
+            self.drain(out);
+            if out.len() > came {
+                return;
             }
+            left = limit.saturating_sub(self.clock.now().since(begin));
+        }
+    }
+
+    fn wait(&mut self, out: &mut Vec<WireDone>, limit: Duration) {
+        match self.wait_mode {
+            WaitMode::Spin => self.spin(out, limit),
+            WaitMode::Block => self.block(out, limit),
         }
     }
 }

@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 
 use pathproof_api::{
     Access, Completion, CompletionStatus, Lane, LaneSpec, Op, Pages, PreparedLane, Region, RegionId, Role,
-    Transport, TransportError, Wait, WaitMode,
+    SendReports, Transport, TransportError, Wait, WaitMode,
 };
 use pathproof_rdma::ffi::{LoadError, VerbsLibrary};
+use pathproof_rdma::transport::options::{REGISTRATION, Registration};
 use pathproof_rdma::{RdmaTransport, Sysfs};
 use pathproof_sys::clock::RealClock;
 
@@ -350,6 +351,91 @@ fn unsignalled_sends_complete_in_order_even_into_little_capacity() {
         tags.extend(few.iter().map(|c| c.tag));
     }
     assert_eq!(tags, (0..40).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_came_is_handed_over_without_asking_the_device_again() {
+    let Some(fake) = Fake::new("once") else { return };
+    let (mut lane, id) = fake.lane(&spin());
+    let receives: Vec<Op> = (0..3).map(|i| Op::recv(i, id, 64 * i, 64)).collect();
+    assert_eq!(lane.submit(&receives).unwrap(), 3);
+    let mut out = Vec::with_capacity(8);
+    for wait in [Wait::No, Wait::AtMost(Duration::from_secs(1))] {
+        fake.arrive()(8);
+        out.clear();
+        let before = fake.state().polls;
+        assert_eq!(lane.poll(&mut out, wait).unwrap(), 1, "{wait:?}");
+        assert_eq!(fake.state().polls - before, 1, "{wait:?}");
+    }
+}
+
+#[test]
+fn completions_that_may_be_told_late_are_asked_for_by_the_quarter_and_settled_at_the_end() {
+    let Some(fake) = Fake::new("late") else { return };
+    let late = LaneSpec { depth: 16, send_reports: SendReports::Late, ..spin() };
+    let (mut lane, id) = fake.lane(&late);
+    let mut out = Vec::with_capacity(16);
+    let told: Vec<usize> = (0..9)
+        .map(|at| {
+            assert_eq!(lane.submit(&[Op::write(at, id, 0, 64, 0)]).unwrap(), 1);
+            lane.poll(&mut out, Wait::No).unwrap()
+        })
+        .collect();
+    assert_eq!(told, [0, 0, 0, 4, 0, 0, 0, 4, 0]);
+    let start = Instant::now();
+    let stats = lane.close().unwrap();
+    assert!(start.elapsed() < Duration::from_millis(90), "nothing is waited for in vain");
+    assert_eq!(stats.counters["lane_sent_bytes"], 9 * 64, "the ninth as well");
+    assert_eq!(fake.state().posts, 9 + 2, "what asks for it, and the goodbye");
+
+    let (mut lane, id) = fake.lane(&late);
+    fake.state().status = 12;
+    assert_eq!(lane.submit(&[Op::write(7, id, 0, 64, 0)]).unwrap(), 1);
+    out.clear();
+    assert_eq!(lane.poll(&mut out, Wait::AtMost(Duration::from_secs(5))).unwrap(), 1);
+    assert_eq!(out[0].status, CompletionStatus::Failed(12), "who fails is told at once");
+    fake.state().status = 0;
+}
+
+#[test]
+fn a_lane_that_sleeps_until_its_answer_is_ended_by_who_watches_over_it() {
+    let Some(fake) = Fake::new("stopper") else { return };
+    assert!(fake.lane(&spin()).0.stopper().is_none(), "who spins looks by itself");
+    assert!(fake.lane(&LaneSpec::default()).0.stopper().is_none(), "and who waits for sends has a limit");
+    let (mut lane, id) = fake.lane(&LaneSpec { send_reports: SendReports::Late, ..LaneSpec::default() });
+    assert_eq!(lane.submit(&[Op::recv(1, id, 0, 64)]).unwrap(), 1);
+    let stopper = lane.stopper().unwrap();
+    assert!(stopper.looks());
+    let (sender, ended) = std::sync::mpsc::channel();
+    let waits = std::thread::spawn(move || {
+        let said = lane.poll(&mut Vec::with_capacity(8), Wait::AtMost(Duration::MAX));
+        let _ = sender.send(said.map_err(|error| error.to_string()));
+        lane
+    });
+    // Where there is no news, a look changes nothing.
+    stopper.look();
+    assert!(ended.recv_timeout(Duration::from_millis(50)).is_err());
+    stopper.stop();
+    let said = ended.recv_timeout(Duration::from_secs(5)).expect("the wait has no limit, and ends");
+    assert!(said.unwrap_err().contains("waiting for completions on fake0"));
+    waits.join().unwrap().close().unwrap();
+    // The lane is gone: there is nothing to be stopped any more.
+    stopper.stop();
+    stopper.look();
+}
+
+#[test]
+fn who_registers_each_message_hears_of_each() {
+    let Some(fake) = Fake::new("late-chunks") else { return };
+    let mut spec = LaneSpec { depth: 16, send_reports: SendReports::Late, ..spin() };
+    spec.options.set(&REGISTRATION, Registration::PerChunk);
+    let (mut lane, id) = fake.lane(&spec);
+    let mut out = Vec::with_capacity(16);
+    for at in 0..4 {
+        assert_eq!(lane.submit(&[Op::write(at, id, 0, 4096, 0)]).unwrap(), 1);
+        out.clear();
+        assert_eq!(lane.poll(&mut out, Wait::No).unwrap(), 1, "its memory may be used again");
+    }
 }
 
 /// What our layer adds to the provider's own cost, and that it allocates nothing. Costs are asserted in

@@ -101,6 +101,21 @@ fn the_lane_contract_holds() {
     }
 }
 
+#[test]
+fn a_mark_is_taken_by_roce_and_refused_by_soft_iwarp_with_what_to_do() {
+    for ends in ends() {
+        let mut marked = LaneSpec { dscp: Some(26), ..LaneSpec::default() };
+        marked.options.set(&CONNECT, Rendezvous::ConnectionManager);
+        match Devices::new(&ends).connect(&marked, 1 << 16) {
+            Ok(_) => assert!(!ends.a.starts_with("siw"), "{ends:?} takes a mark that it does not carry"),
+            Err(error) => {
+                let why = error.to_string();
+                assert!(ends.fabric != Fabric::Roce && why.contains("leave the mark"), "{ends:?}: {why}");
+            }
+        }
+    }
+}
+
 /// Submits and collects on both ends until the counts are reached.
 fn run(
     pair: &mut Pair,

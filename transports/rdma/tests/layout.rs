@@ -308,6 +308,8 @@ fn layouts_and_constants_equal_the_headers() {
         RDMA_CM_EVENT_DEVICE_REMOVAL,
         RDMA_CM_EVENT_TIMEWAIT_EXIT,
         RDMA_PS_TCP,
+        RDMA_OPTION_ID,
+        RDMA_OPTION_ID_TOS,
     );
 
     let program = format!(

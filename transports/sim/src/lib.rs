@@ -41,7 +41,6 @@ pub static MANNERS: Manners = Manners {
     several_nics: false,
     adapter: false,
     segments: false,
-    marks: false,
     one_sided: true,
     zero_copy_send: false,
     discard_receive: false,

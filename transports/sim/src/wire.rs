@@ -32,6 +32,8 @@ struct State {
     over: Option<String>,
     /// Nothing arrives any more, and nobody is told.
     silent: bool,
+    /// What is sent completes although it does not arrive.
+    swallows: bool,
     /// Both ends are told that they are on iWARP.
     iwarp: bool,
     /// What the dialling end sends first is not read until it sends something else.
@@ -48,6 +50,9 @@ struct WireEnd {
     memory: Vec<Option<Memory>>,
     receives: VecDeque<(u64, Piece)>,
     under_way: VecDeque<UnderWay>,
+    /// Of how many sends the end is told at once, and those that have ended and were not told.
+    told_together: u32,
+    untold: Vec<WireDone>,
     done: VecDeque<WireDone>,
 }
 
@@ -101,6 +106,7 @@ impl SimWires {
             lenient: false,
             over: None,
             silent: false,
+            swallows: false,
             iwarp: false,
             deaf: false,
             ends: Default::default(),
@@ -119,6 +125,12 @@ impl SimWires {
     /// Lets nothing arrive any more, and tells nobody.
     pub fn fall_silent(&self) {
         self.lock().silent = true;
+    }
+
+    /// Lets nothing arrive any more, and completes what is sent: this end's TCP has taken it, as on soft-iWARP. A READ still waits for its data.
+    pub fn fall_silent_behind_tcp(&self) {
+        let mut state = self.lock();
+        (state.silent, state.swallows) = (true, true);
     }
 
     /// An iWARP wire. Where `deaf`, the acceptor has not read the first message when it came, and looks again only when
@@ -213,17 +225,27 @@ impl State {
                     Err(why) => self.end(why),
                 }
             }
-            let now = self.now;
+            let (now, swallows) = (self.now, self.silent && self.swallows);
             let end = &mut self.ends[sender];
+            for under in end.under_way.iter_mut().filter(|_| swallows) {
+                if !matches!(under.op.verb, WireVerb::Read { .. }) {
+                    under.completes.get_or_insert(now);
+                }
+            }
             while end.under_way.front().is_some_and(|under| under.completes.is_some_and(|at| at <= now)) {
                 if let Some(UnderWay { op, .. }) = end.under_way.pop_front() {
-                    end.done.push_back(WireDone {
+                    let len = op.head.len + op.body.len;
+                    let seldom = matches!(op.verb, WireVerb::Send | WireVerb::Write { .. }) && len > 0;
+                    end.untold.push(WireDone {
                         tag: op.tag,
                         received: false,
-                        len: op.head.len + op.body.len,
+                        len,
                         invalidated: Invalidated::NotReported,
                         status: CompletionStatus::Ok,
                     });
+                    if !seldom || end.untold.len() >= end.told_together as usize {
+                        end.done.extend(end.untold.drain(..));
+                    }
                 }
             }
         }
@@ -361,6 +383,7 @@ impl Wires for SimWires {
             },
             sends_max: spec.sends as usize,
             receives_max: spec.receives as usize,
+            told_together: spec.told_together,
             ..WireEnd::default()
         };
         Ok(Box::new(SimWire { wires: self.clone(), at, established: Established::default() }))

@@ -6,6 +6,7 @@
 //! attempt is harmless is for the caller to know.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use pathproof_api::{Arrival, Clock, LaneStats, MessagePipe, Queued, Tick, TransportError, Wait};
@@ -14,14 +15,19 @@ use pathproof_sys::clock::RealClock;
 use crate::crypto::{PreauthHash, Signer};
 use crate::direct_tcp::DirectTcp;
 use crate::error::{SmbError, WireError};
-use crate::flight::{Asked, Flight, Matched};
+use crate::flight::{Asked, Flight};
 use crate::negotiate::{Dialect, NegotiateRequest, NegotiateResponse};
-use crate::seal::{Sealer, TRANSFORM_BYTES, TRANSFORM_ID};
+use crate::seal::{Sealer, TRANSFORM_BYTES};
 use crate::status::NtStatus;
-use crate::wire::{Command, FLAG_RESPONSE, FLAG_SIGNED, HEADER_BYTES, Header, MAX_MESSAGE_BYTES};
+use crate::wire::{Command, HEADER_BYTES, Header, MAX_MESSAGE_BYTES};
 
-/// Messages that answer nothing, one after the other, that are read past: notifications, mostly.
-const MAX_UNRELATED: usize = 8;
+mod compound;
+mod incoming;
+
+use incoming::Part;
+
+pub use compound::{Kin, Told};
+
 /// Room of a message for what is not file data.
 const OVERHEAD_BYTES: usize = 4096;
 
@@ -119,9 +125,13 @@ pub struct Connection<P = DirectTcp> {
     address: SocketAddr,
     timeout: Duration,
     flight: Flight,
-    /// The last answer, from `message_at` on.
+    /// The message that came last, and where in it the last answer lies.
     incoming: Vec<u8>,
-    message_at: usize,
+    here: Range<usize>,
+    /// The next answer in it, of a compound.
+    rest: Option<Part>,
+    /// The server does not take compounds as they are meant: requests go one by one.
+    asks_apart: bool,
     /// Where messages are made that are signed or encrypted, behind room for the transform header.
     outgoing: Vec<u8>,
     unrelated: usize,
@@ -172,7 +182,9 @@ impl<P: MessagePipe> Connection<P> {
             timeout,
             flight: Flight::new(sizes.depth, wanted.max(16)),
             incoming: Vec::with_capacity(receive_bytes_max),
-            message_at: 0,
+            here: 0..0,
+            rest: None,
+            asks_apart: false,
             outgoing: Vec::with_capacity(send_bytes_max + TRANSFORM_BYTES),
             unrelated: 0,
             stuck_since: None,
@@ -219,7 +231,7 @@ impl<P: MessagePipe> Connection<P> {
 
     /// The last answer, header included.
     pub fn message(&self) -> &[u8] {
-        self.incoming.get(self.message_at..).unwrap_or_default()
+        self.incoming.get(self.here.clone()).unwrap_or_default()
     }
 
     /// Requests under way.
@@ -270,13 +282,13 @@ impl<P: MessagePipe> Connection<P> {
 
     /// Takes the last answer into the hash over the logon.
     pub fn hash_answer(&mut self) {
-        let message = self.incoming.get(self.message_at..).unwrap_or_default();
+        let message = self.incoming.get(self.here.clone()).unwrap_or_default();
         self.preauth.update(message);
     }
 
     /// Whether the last answer carries the right signature of `signer`.
     pub fn is_signed_by(&mut self, signer: &Signer) -> bool {
-        self.incoming.get_mut(self.message_at..).is_some_and(|message| signer.verify(message))
+        self.incoming.get_mut(self.here.clone()).is_some_and(|message| signer.verify(message))
     }
 
     /// Sends one request and waits for the answer to it, whatever its status. Answers to requests that went before are lost.
@@ -319,17 +331,7 @@ impl<P: MessagePipe> Connection<P> {
                 false => Ok(Went::NotNow),
             };
         }
-        let header = Header {
-            // The old dialects know no charge but 0.
-            charge: if charge == 1 { 0 } else { charge },
-            status: NtStatus(u32::from(self.channel_sequence)),
-            credits: self.flight.asks_for(charge),
-            flags: request.flags,
-            tree_id: self.tree_id,
-            session_id: self.session_id,
-            ..Header::request(request.command, self.flight.next_id())
-        };
-        let head = header.encode_head();
+        let head = self.header(request.command, charge, request.flags, self.flight.next_id()).encode_head();
         let sent = self.clock.now();
         let (queued, is_copied) = match (self.protection, &self.signer, &mut self.sealer) {
             (Protection::Sealed, _, Some(sealer)) => {
@@ -369,6 +371,19 @@ impl<P: MessagePipe> Connection<P> {
         }
     }
 
+    fn header(&self, command: Command, charge: u16, flags: u32, message_id: u64) -> Header {
+        Header {
+            // The old dialects know no charge but 0.
+            charge: if charge == 1 { 0 } else { charge },
+            status: NtStatus(u32::from(self.channel_sequence)),
+            credits: self.flight.asks_for(charge),
+            flags,
+            tree_id: self.tree_id,
+            session_id: self.session_id,
+            ..Header::request(command, message_id)
+        }
+    }
+
     /// A server can answer what it has not taken whole, and take nothing more: then nothing is under way that a deadline would belong
     /// to, and yet nothing can go out. It has as long as it has for an answer.
     fn wait_for_room(&mut self, stage: &'static str) -> Result<(), SmbError> {
@@ -378,6 +393,8 @@ impl<P: MessagePipe> Connection<P> {
         if left.is_zero() {
             return Err(self.too_late(stage));
         }
+        // Nothing is under way that the rest of a message could answer.
+        self.rest = None;
         let came = self.pipe.poll(&mut self.incoming, Wait::AtMost(left));
         if let Some(arrival) = came.map_err(|error| self.broken(stage, error))? {
             self.take(stage, arrival)?;
@@ -392,8 +409,15 @@ impl<P: MessagePipe> Connection<P> {
             Wait::AtMost(within) => Some(self.clock.now() + within),
         };
         loop {
-            let Some(oldest) = self.flight.oldest() else { return Ok(None) };
+            let Some(oldest) = self.flight.oldest() else {
+                self.rest = None;
+                return Ok(None);
+            };
             let stage = oldest.command.name();
+            if let Some(rest) = self.rest.take() {
+                let Some(answer) = self.part(stage, rest)? else { continue };
+                return Ok(Some(answer));
+            }
             let now = self.clock.now();
             let patience = self.flight.patience(now, self.timeout).unwrap_or_default();
             let left = until.map_or(Duration::ZERO, |until| until.since(now));
@@ -421,80 +445,6 @@ impl<P: MessagePipe> Connection<P> {
                 return Err(self.too_late(stage));
             }
         }
-    }
-
-    /// Looks at the message that came; `None` when it answers nothing yet.
-    fn take(&mut self, stage: &'static str, arrival: Arrival) -> Result<Option<Answer>, SmbError> {
-        let at = self.clock.now();
-        let sealed = self.unseal(stage)?;
-        let header = Header::decode(self.message()).map_err(|source| self.wire(stage, source))?;
-        let interim = header.status == NtStatus::PENDING;
-        // What is still to come needs its keys, and nothing but file data has any.
-        if arrival.endings > 0 && (interim || !matches!(header.command, Command::Read | Command::Write)) {
-            let what = "it ended one with a message that ends no request for data".into();
-            return Err(SmbError::WrongKey { address: self.address, stage, what });
-        }
-        let asked = match self.flight.came(header.message_id, header.credits, interim) {
-            Matched::Answer(asked) => asked,
-            Matched::Interim => return Ok(None),
-            Matched::Unrelated if self.unrelated < MAX_UNRELATED => {
-                self.unrelated += 1;
-                return Ok(None);
-            }
-            Matched::Unrelated | Matched::TooOften => {
-                let why = "too many unrelated messages came first";
-                return Err(self.wire(stage, WireError::Malformed { what: "conversation", why }));
-            }
-        };
-        self.unrelated = 0;
-        if header.flags & FLAG_RESPONSE == 0 || header.command != asked.command {
-            let why = "it is not the answer to this request";
-            return Err(self.wire(stage, WireError::Malformed { what: "SMB2 header", why }));
-        }
-        if !sealed && !self.logging_on {
-            self.check_signature(asked.command.name(), &header)?;
-        }
-        Ok(Some(Answer { header, asked, at, is_sealed: sealed, arrival }))
-    }
-
-    /// Decrypts the message that came, where it is encrypted; whether it was.
-    fn unseal(&mut self, stage: &'static str) -> Result<bool, SmbError> {
-        self.message_at = 0;
-        match &self.sealer {
-            Some(sealer) if self.incoming.starts_with(&TRANSFORM_ID) => {
-                if !sealer.open(&mut self.incoming) {
-                    return Err(SmbError::BadSignature { address: self.address, stage });
-                }
-                self.message_at = TRANSFORM_BYTES;
-                Ok(true)
-            }
-            // A header that is not the usual one is refused by name where it is decoded.
-            _ => Ok(false),
-        }
-    }
-
-    /// A success must be signed when the request was: the server has to (MS-SMB2 3.3.4.1.1). Errors may come unsigned from a
-    /// server that lost the session. What is signed must be signed rightly, whoever asked for that.
-    fn check_signature(&mut self, stage: &'static str, header: &Header) -> Result<(), SmbError> {
-        let signed = header.flags & FLAG_SIGNED != 0;
-        let Some(signer) = self.signer.clone() else { return Ok(()) };
-        let must = match self.protection {
-            Protection::Open => false,
-            Protection::Signed => header.status == NtStatus::SUCCESS,
-            // Nor may a success come in the open where all was to be encrypted.
-            Protection::Sealed if header.status == NtStatus::SUCCESS => {
-                return Err(SmbError::BadSignature { address: self.address, stage });
-            }
-            Protection::Sealed => false,
-        };
-        if (must || signed) && !(signed && self.is_signed_by(&signer)) {
-            let address = self.address;
-            return Err(match signed && signer.covers_a_length_too(self.message()) {
-                true => SmbError::SignedTooMuch { address, stage },
-                false => SmbError::BadSignature { address, stage },
-            });
-        }
-        Ok(())
     }
 
     /// Turns a status other than success into an error.

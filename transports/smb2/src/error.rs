@@ -59,12 +59,26 @@ pub enum WireError {
     },
 }
 
+/// What to do about a server that takes no connection. Each is one of several: a firewall has the words of an absent server or host.
+fn unconnected(source: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind as Io;
+    match source.kind() {
+        Io::ConnectionRefused => {
+            "no program listens there at that address and port, or a firewall rejects it: start the SMB server, or name its port"
+        }
+        Io::HostUnreachable | Io::NetworkUnreachable => {
+            "nobody answers for that address, no route leads there, or a firewall rejects it: check the address, the route and the firewalls"
+        }
+        _ => "check the address, the port and any firewall between",
+    }
+}
+
 /// Why a request to a server did not come to its end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SmbError {
     /// No TCP connection.
-    #[error("no TCP connection to {address}; check the address, the port and any firewall between")]
+    #[error("no TCP connection to {address}; {}", unconnected(source))]
     Connect {
         /// Where we tried.
         address: SocketAddr,

@@ -10,6 +10,11 @@ use crate::wire::{HEADER_BYTES, array_at, slice_at, u16_at, u32_at, u64_at, utf1
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct FileId(pub [u8; 16]);
 
+impl FileId {
+    /// In a compound of related requests: the file of the one before (MS-SMB2 3.2.4.1.4).
+    pub const BEFORE: FileId = FileId([0xFF; 16]);
+}
+
 /// What is to become of a name that a CREATE names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {

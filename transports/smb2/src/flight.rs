@@ -14,6 +14,8 @@ const CREDITS_MAX: u32 = 8192;
 const INTERIM_MAX: u8 = 8;
 /// Bytes that one credit pays for (MS-SMB2 3.1.5.2).
 const CREDIT_BYTES: u64 = 65_536;
+/// Requests in one message.
+pub(crate) const COMPOUND: usize = 2;
 
 /// A request that has no answer yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Asked {
     pub tag: u64,
     /// When it went out.
     pub sent: Tick,
+    /// It went in one message with another.
+    pub in_compound: bool,
     interim: u8,
 }
 
@@ -60,7 +64,7 @@ impl Flight {
             credits: 1,
             wanted: wanted.min(CREDITS_MAX),
             next_id: 0,
-            asked: Vec::with_capacity(depth),
+            asked: Vec::with_capacity(depth.max(COMPOUND)),
             depth,
         }
     }
@@ -73,6 +77,11 @@ impl Flight {
     /// Whether a request may go now.
     pub fn affords(&self, charge: u16) -> bool {
         self.asked.len() < self.depth && self.credits >= u32::from(charge)
+    }
+
+    /// Whether the requests of a compound may go now, each of which costs one credit: with nothing under way, however few may be at once.
+    pub fn affords_compound(&self) -> bool {
+        self.asked.is_empty() && self.credits >= COMPOUND as u32
     }
 
     /// Credits at hand.
@@ -93,9 +102,23 @@ impl Flight {
 
     /// A request has gone.
     pub fn went(&mut self, command: Command, charge: u16, tag: u64, sent: Tick) {
-        self.asked.push(Asked { message_id: self.next_id, command, tag, sent, interim: 0 });
+        let message_id = self.next_id;
+        self.asked.push(Asked { message_id, command, tag, sent, in_compound: false, interim: 0 });
         self.next_id += u64::from(charge);
         self.credits = self.credits.saturating_sub(u32::from(charge));
+    }
+
+    /// A compound has gone.
+    pub fn went_together(&mut self, commands: [Command; COMPOUND], sent: Tick) {
+        for command in commands {
+            self.went(command, 1, 0, sent);
+            self.asked.last_mut().into_iter().for_each(|asked| asked.in_compound = true);
+        }
+    }
+
+    /// What has no answer yet is not waited for any more; an answer that comes yet is one that nobody asked for.
+    pub fn forget(&mut self) {
+        self.asked.clear();
     }
 
     /// An answer has come.
@@ -153,6 +176,7 @@ mod tests {
                 command: Command::Negotiate,
                 tag: 0,
                 sent: Tick(0),
+                in_compound: false,
                 interim: 0,
             })
         );
@@ -191,5 +215,25 @@ mod tests {
         assert_eq!(flight.patience(Tick(5), second), Some(second));
         assert!(matches!(flight.came(1, 1, false), Matched::Answer(_)));
         assert_eq!(flight.oldest().map(|asked| asked.tag), Some(2));
+    }
+
+    #[test]
+    fn a_compound_takes_a_number_and_a_credit_for_each_of_its_requests() {
+        let mut flight = Flight::new(1, 64);
+        assert!(!flight.affords_compound(), "there is one credit");
+        flight.went(Command::Negotiate, 1, 0, Tick(0));
+        flight.came(0, 3, false);
+        assert!(flight.affords_compound(), "however few requests may be under way at once");
+        flight.went_together([Command::Create, Command::QueryInfo], Tick(7));
+        assert_eq!((flight.next_id(), flight.credits(), flight.len()), (3, 1, 2));
+        assert!(!flight.affords_compound() && !flight.affords(1));
+        let second = flight.came(2, 1, false);
+        assert!(matches!(
+            second,
+            Matched::Answer(Asked { command: Command::QueryInfo, in_compound: true, .. })
+        ));
+        flight.forget();
+        assert!(flight.is_empty());
+        assert_eq!(flight.came(1, 1, false), Matched::Unrelated, "it comes too late");
     }
 }

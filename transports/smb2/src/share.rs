@@ -9,7 +9,7 @@ use std::time::Duration;
 use pathproof_api::MessagePipe;
 use pathproof_sys::clock::RealClock;
 
-use crate::connection::{Connection, Protection, Request, Sizes};
+use crate::connection::{Answer, Connection, Kin, Protection, Request, Sizes, Told};
 use crate::crypto::Signer;
 use crate::direct_tcp::DirectTcp;
 use crate::error::SmbError;
@@ -231,11 +231,37 @@ impl<P: MessagePipe> Connection<P> {
     pub fn create(&mut self, path: &str, write_through: bool) -> Result<FileId, SmbError> {
         let create = Create { path, disposition: Disposition::Create, data: true, write_through };
         let created = self.open_file(&create)?;
+        self.new_file(created, path)
+    }
+
+    fn new_file(&self, created: Created, path: &str) -> Result<FileId, SmbError> {
         if !created.is_new || created.end_of_file != 0 {
             let what = format!("it was asked to make {path} and opened a file that was there");
             return Err(SmbError::Untrue { address: self.address(), stage: "CREATE", what });
         }
         Ok(created.file)
+    }
+
+    /// The same, and how many bytes this account may write where the file lies: in one round trip, with a server that takes compounds.
+    pub fn create_with_room(&mut self, path: &str, write_through: bool) -> Result<(FileId, u64), SmbError> {
+        let create = Create { path, disposition: Disposition::Create, data: true, write_through };
+        let (create, query) = (create.encode(), file::encode_room_query(FileId::BEFORE));
+        let asked = [(Command::Create, &create[..]), (Command::QueryInfo, &query[..])];
+        let [created, room] = self.exchange_two(asked, Kin::Related)?;
+        let Some(created) = created.filter(|told| !told.may_refuse_compounds()) else {
+            self.ask_apart();
+            let file = self.create(path, write_through)?;
+            return Ok((file, self.room(file)?));
+        };
+        let file = self.new_file(self.created(&created.answer, &created.message)?, path)?;
+        match room.filter(|told| told.status() == NtStatus::SUCCESS) {
+            Some(told) => Ok((file, self.room_in(&told.message)?)),
+            None => {
+                // It may not understand which file was meant.
+                self.ask_apart();
+                Ok((file, self.room(file)?))
+            }
+        }
     }
 
     /// Deletes a file, if it is there; whether it was.
@@ -250,14 +276,42 @@ impl<P: MessagePipe> Connection<P> {
 
     fn open_file(&mut self, create: &Create<'_>) -> Result<Created, SmbError> {
         let reply = self.exchange(Command::Create, &create.encode())?;
-        self.expect_success(&reply)?;
-        Created::decode(self.message()).map_err(|source| self.wire("CREATE", source))
+        self.created(&reply, self.message())
+    }
+
+    fn created(&self, answer: &Answer, message: &[u8]) -> Result<Created, SmbError> {
+        self.expect_success(answer)?;
+        Created::decode(message).map_err(|source| self.wire("CREATE", source))
     }
 
     /// Closes a file.
     pub fn close_file(&mut self, file: FileId) -> Result<(), SmbError> {
         let reply = self.exchange(Command::Close, &file::encode_handle(file))?;
         self.expect_success(&reply)
+    }
+
+    /// Closes a file, and then deletes what is still there under its name; whether anything was. In one round trip, where nothing is. The outer error
+    /// is that of the closing.
+    pub fn close_and_remove(&mut self, file: FileId, path: &str) -> Result<Result<bool, SmbError>, SmbError> {
+        let open = Create { path, disposition: Disposition::Open, data: false, write_through: false };
+        let (close, open) = (file::encode_handle(file), open.encode());
+        let asked = [(Command::Close, &close[..]), (Command::Create, &open[..])];
+        let [closed, opened] = self.exchange_two(asked, Kin::Unrelated)?;
+        match closed.filter(|told| !told.may_refuse_compounds()) {
+            Some(told) => self.expect_success(&told.answer)?,
+            None => self.close_file(file)?,
+        }
+        Ok(match opened {
+            Some(told) if told.status() == NtStatus::OBJECT_NAME_NOT_FOUND => Ok(false),
+            Some(told) if told.status() == NtStatus::SUCCESS => self.close_opened(&told).map(|()| true),
+            // A server may have looked before it had closed.
+            _ => self.remove(path),
+        })
+    }
+
+    fn close_opened(&mut self, told: &Told) -> Result<(), SmbError> {
+        let created = self.created(&told.answer, &told.message)?;
+        self.close_file(created.file)
     }
 
     /// Returns when what was written has reached the disk, as far as the server knows.
@@ -270,7 +324,11 @@ impl<P: MessagePipe> Connection<P> {
     pub fn room(&mut self, file: FileId) -> Result<u64, SmbError> {
         let reply = self.exchange(Command::QueryInfo, &file::encode_room_query(file))?;
         self.expect_success(&reply)?;
-        file::decode_room(self.message()).map_err(|source| self.wire("QUERY_INFO", source))
+        self.room_in(self.message())
+    }
+
+    fn room_in(&self, message: &[u8]) -> Result<u64, SmbError> {
+        file::decode_room(message).map_err(|source| self.wire("QUERY_INFO", source))
     }
 
     /// The length of the file, in bytes.

@@ -1,7 +1,7 @@
 //! The outer shapes of SMB2 over TCP: the 4-byte frame and the 64-byte header (MS-SMB2 2.1, 2.2.1).
 //!
 //! All reading goes through the bounds-checked helpers here, so that no decoder indexes a slice
-//! itself. Encrypted, compressed, compounded and SMB 1 messages are refused by name.
+//! itself. Encrypted, compressed and SMB 1 messages are refused by name, and so are compounds where none was asked for.
 
 use crate::error::WireError;
 use crate::status::NtStatus;
@@ -19,6 +19,9 @@ const PROTOCOL_ID: [u8; 4] = [0xFE, b'S', b'M', b'B'];
 pub const FLAG_RESPONSE: u32 = 0x0000_0001;
 /// The header flag of an asynchronous (interim or late) answer.
 pub const FLAG_ASYNC: u32 = 0x0000_0002;
+/// Where a header says how far behind it the next one of a compound begins.
+pub(crate) const NEXT_AT: usize = 20;
+
 /// The header flag of a request that takes session, share and file from the one before it in a compound.
 pub const FLAG_RELATED: u32 = 0x0000_0004;
 /// The header flag of a signed message.
@@ -202,10 +205,15 @@ impl Header {
     pub fn decode(message: &[u8]) -> Result<Self, WireError> {
         match Self::decode_chained(message)? {
             (header, 0) => Ok(header),
-            _ => Err(WireError::Malformed {
-                what: "SMB2 header",
-                why: "the answer is compounded although the question was not",
-            }),
+            _ => Err(Self::compounded()),
+        }
+    }
+
+    /// An answer in a compound to a question that was not.
+    pub(crate) fn compounded() -> WireError {
+        WireError::Malformed {
+            what: "SMB2 header",
+            why: "the answer is compounded although the question was not",
         }
     }
 
@@ -239,7 +247,7 @@ impl Header {
             tree_id: u32_at(message, 36, "SMB2 header")?,
             session_id: u64_at(message, 40, "SMB2 header")?,
         };
-        Ok((header, u32_at(message, 20, "SMB2 header")? as usize))
+        Ok((header, u32_at(message, NEXT_AT, "SMB2 header")? as usize))
     }
 }
 

@@ -51,10 +51,11 @@ fn read(connection: &mut Connection, file: FileId, offset: u64) -> Vec<u8> {
 /// Makes a file, writes two pieces, reads them back, leaves; and the file is gone.
 fn walk(samba: &Samba, goal: &Goal) -> Session {
     let (mut connection, session) = connect(samba, goal);
-    let file = connection.create("pathproof-test.tmp", false).unwrap();
+    let (file, room) = connection.create_with_room("pathproof-test.tmp", false).unwrap();
     let on_disk = samba.dir.join("share/pathproof-test.tmp");
     assert!(on_disk.exists());
-    assert!(connection.room(file).unwrap() > SIZE as u64);
+    assert_eq!(room > SIZE as u64, connection.room(file).unwrap() > SIZE as u64);
+    assert!(room > SIZE as u64, "{room}");
     for number in 0..2 {
         connection.write(file, u64::from(number) * SIZE as u64, &piece(number)).unwrap();
     }
@@ -64,7 +65,7 @@ fn walk(samba: &Samba, goal: &Goal) -> Session {
         assert!(read(&mut connection, file, u64::from(number) * SIZE as u64) == piece(number));
     }
     assert_eq!(std::fs::read(&on_disk).unwrap(), [piece(0), piece(1)].concat());
-    connection.close_file(file).unwrap();
+    assert!(!connection.close_and_remove(file, "pathproof-test.tmp").unwrap().unwrap());
     assert!(!on_disk.exists(), "the server deletes it with its last handle");
     assert!(!connection.remove("pathproof-test.tmp").unwrap());
     connection.leave().unwrap();

@@ -1,5 +1,5 @@
-//! One SMB Direct connection over a wire: places for messages, the negotiation, fragments out and in, and the three timers
-//! (negotiation, a message that never becomes whole, a silent peer).
+//! One SMB Direct connection over a wire: places for messages, the negotiation, fragments out and in, and the four timers
+//! (negotiation, a message that never becomes whole, a wire that takes nothing, a silent peer).
 //!
 //! It moves only in [`Connection::turn`], and allocates nothing once it is made. A fragment keeps its receive until it is
 //! released, so a caller that takes nothing is felt by the peer as a lack of credits and by nobody as a lack of memory.
@@ -19,6 +19,7 @@ use crate::codec::{
 };
 use crate::credits::Credits;
 use crate::keep_alive::KeepAlive;
+use crate::progress::Progress;
 use crate::reassembly::Reassembly;
 use crate::settings::{Agreed, Settings};
 
@@ -43,7 +44,7 @@ const BATCH: usize = 64;
 /// Marks the tags of receives and of messages; all others are the caller's own operations.
 const RECEIVE: u64 = 1 << 63;
 const MESSAGE: u64 = 1 << 62;
-/// The tag of the nudge: both marks, which no other has.
+/// The tag of a write of nothing: both marks, which no other has.
 const NUDGE: u64 = RECEIVE | MESSAGE;
 /// The tag of what opens a loan.
 const BIND: u64 = NUDGE | 1;
@@ -105,6 +106,8 @@ enum Phase {
 pub struct Connection {
     wire: Box<dyn Wire>,
     clock: Arc<dyn Clock>,
+    /// When the last turn had its completions: the clock is read once for all of them, and not once more for each.
+    now: Tick,
     settings: Settings,
     phase: Phase,
     began: Tick,
@@ -112,6 +115,7 @@ pub struct Connection {
     credits: Credits,
     reassembly: Reassembly,
     alive: KeepAlive,
+    progress: Progress,
     /// An answer to the peer's question is owed.
     owes_answer: bool,
     /// The peer, which was silent, was nudged.
@@ -157,6 +161,7 @@ impl Connection {
             credits: Credits::new(0, settings.send_credits, 0, 1, 0, now),
             reassembly: Reassembly::default(),
             alive: KeepAlive::new(now),
+            progress: Progress::default(),
             owes_answer: false,
             nudged: false,
             batch: VecDeque::with_capacity(count + Places::SENDS + moves),
@@ -165,6 +170,7 @@ impl Connection {
             finished: VecDeque::with_capacity(Places::SENDS + moves),
             counts: Counts::default(),
             clock,
+            now,
         };
         if role == Role::Dial {
             connection.phase = Phase::AwaitsResponse;
@@ -199,6 +205,11 @@ impl Connection {
     /// The clock that its timers go by.
     pub fn clock(&self) -> Arc<dyn Clock> {
         self.clock.clone()
+    }
+
+    /// The present moment by that clock.
+    pub fn read_clock(&self) -> Tick {
+        self.clock.now()
     }
 
     /// What was counted.
@@ -293,6 +304,12 @@ impl Connection {
         self.batch.push_back(op);
     }
 
+    /// Asks for the end of everything that was sent before, where a wire may tell it
+    /// [with that of a later send](pathproof_api::WireSpec::told_together) and none will follow.
+    pub fn ask_for_the_rest(&mut self) {
+        self.write_nothing();
+    }
+
     /// The oldest fragment that has come and was not taken.
     pub fn take_fragment(&mut self) -> Option<Fragment> {
         self.arrived.pop_front()
@@ -310,7 +327,12 @@ impl Connection {
 
     fn repost(&mut self, at: u32, carried: bool) {
         self.batch.push_back(receive(&self.places, at));
-        self.credits.reposted(carried, self.clock.now());
+        self.credits.reposted(carried, self.now);
+    }
+
+    /// The wire was asked to [tell so many sends together](pathproof_api::WireSpec::told_together): those are no silence.
+    pub fn tells_together(&mut self, sends: u32) {
+        self.progress.tells_together(sends);
     }
 
     /// Hands what is queued to the wire, as far as that takes it.
@@ -321,6 +343,11 @@ impl Connection {
             if taken == 0 {
                 return Ok(());
             }
+            let begun = front[..taken].iter().filter(|op| op.verb != WireVerb::Receive);
+            let (count, largest) = begun.fold((0, 0), |(count, largest), op| {
+                (count + 1, op.head.len.saturating_add(op.body.len).max(largest))
+            });
+            self.progress.began(count, largest, || self.clock.now());
             self.batch.drain(..taken);
         }
         Ok(())
@@ -340,6 +367,9 @@ impl Connection {
         if let Err(error) = self.wire.poll(&mut self.done, wait) {
             return Err(self.explain(error));
         }
+        let ended = self.done.iter().filter(|done| !done.received).count() as u64;
+        let ended = (!self.done.is_empty()).then_some(ended);
+        self.now = self.clock.now();
         for at in 0..self.done.len() {
             let done = self.done[at];
             if matches!(done.tag, NUDGE | BIND) {
@@ -354,7 +384,7 @@ impl Connection {
                 self.finished.push_back(Finished { token: done.tag, status: done.status });
             }
         }
-        self.timers()?;
+        self.timers(ended)?;
         self.flush()
     }
 
@@ -364,7 +394,7 @@ impl Connection {
             // The wire says in its own words what has happened, once these are collected.
             return Ok(());
         }
-        let now = self.clock.now();
+        let now = self.now;
         self.alive.heard(now);
         let offset = self.places.receive_offset(receive);
         let mut bytes = [0; NEGOTIATE_RESPONSE_BYTES];

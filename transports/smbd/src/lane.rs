@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use pathproof_api::{
     Completion, CompletionStatus, Exposed, Gone, Lane, LaneCaps, LaneSample, LaneStats, Op, Piece, Region,
-    TransportError, Verb, Wait,
+    SendReports, TransportError, Verb, Wait,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +48,8 @@ pub struct Parts {
     pub depth: u32,
     /// Receives at once.
     pub receives: u32,
+    /// When the end of a send is told.
+    pub send_reports: SendReports,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -126,6 +128,7 @@ pub struct SmbdLane {
     scratch: Vec<u8>,
     sample: LaneSample,
     counts: Counts,
+    send_reports: SendReports,
     ended: Option<Ended>,
 }
 
@@ -175,6 +178,7 @@ impl SmbdLane {
             scratch,
             sample: LaneSample::default(),
             counts: Counts::default(),
+            send_reports: parts.send_reports,
             ended: None,
         }
     }
@@ -272,6 +276,16 @@ impl SmbdLane {
         out.len() - before
     }
 
+    /// Whether what was told is worth returning for: to a caller who takes reports of sends lazily, only what came is.
+    fn is_news(&self, told: &[Completion]) -> bool {
+        match self.send_reports {
+            SendReports::Prompt => !told.is_empty(),
+            SendReports::Lazy | SendReports::Late => {
+                told.iter().any(|done| done.verb == Verb::Recv || done.status != CompletionStatus::Ok)
+            }
+        }
+    }
+
     /// The end, told as often as anybody asks.
     fn tell(&self) -> TransportError {
         TransportError::PeerGone {
@@ -320,21 +334,24 @@ impl Lane for SmbdLane {
             let count = self.report(out);
             return if count > 0 { Ok(count) } else { Err(self.tell()) };
         }
+        let before = out.len();
         let mut turned = self.turn(Wait::No);
-        let clock = self.connection.clock();
-        let began = match wait {
-            Wait::No => None,
-            Wait::AtMost(_) => Some(clock.now()),
-        };
+        // The clock is read once there was nothing: what is there already must not pay for it.
+        let mut began = None;
         loop {
-            let count = self.report(out);
+            self.report(out);
+            let count = out.len() - before;
             if let Err(error) = turned {
                 self.ended = Some(Ended::by(&error));
                 return if count > 0 { Ok(count) } else { Err(error) };
             }
-            let (Wait::AtMost(limit), Some(began)) = (wait, began) else { return Ok(count) };
-            let left = limit.saturating_sub(clock.now().since(began));
-            if count > 0 || left.is_zero() || out.len() == out.capacity() {
+            let Wait::AtMost(limit) = wait else { return Ok(count) };
+            if self.is_news(&out[before..]) || out.len() == out.capacity() {
+                return Ok(count);
+            }
+            let now = self.connection.read_clock();
+            let left = limit.saturating_sub(now.since(*began.get_or_insert(now)));
+            if left.is_zero() {
                 return Ok(count);
             }
             turned = self.turn(Wait::AtMost(left));
@@ -349,6 +366,11 @@ impl Lane for SmbdLane {
         let clock = self.connection.clock();
         let began = clock.now();
         let mut scratch = Vec::with_capacity(64);
+        if self.send_reports == SendReports::Late && self.ended.is_none() {
+            self.connection.ask_for_the_rest();
+        }
+        // From here on that is what is waited for.
+        self.send_reports = SendReports::Prompt;
         // Sends that were not begun wait for receives that nobody will post; those that were end by themselves.
         while self.ended.is_none()
             && self.sends.entries.iter().any(|accepted| accepted.state == State::UnderWay)
@@ -359,6 +381,9 @@ impl Lane for SmbdLane {
                 break;
             }
         }
+        // What is done and was not told counts as well.
+        scratch.clear();
+        self.report(&mut scratch);
         let counts = std::mem::take(&mut self.counts);
         let mut stats = self.connection.close();
         stats.last = self.sample;

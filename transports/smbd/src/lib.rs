@@ -14,6 +14,7 @@ pub mod keep_alive;
 pub mod lane;
 pub mod loans;
 pub mod pipe;
+pub mod progress;
 pub mod reassembly;
 pub mod settings;
 

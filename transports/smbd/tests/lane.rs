@@ -3,12 +3,19 @@
 
 mod support;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pathproof_api::contract::{self, Connect, Pair};
-use pathproof_api::{CompletionStatus, LaneSpec, Op, RegionId, Verb, Wait};
-use pathproof_smbd::{LANE_SETTINGS, Settings};
+use pathproof_api::{
+    CompletionStatus, LaneSpec, Op, PreparedWire, RegionId, Role, SendReports, Transport as _,
+    TransportError, Verb, Wait, WireSpec, Wires,
+};
+use pathproof_sim::SimWires;
+use pathproof_smbd::lane::transport::caps;
+use pathproof_smbd::{LANE_SETTINGS, Settings, SmbdTransport};
 
+use support::DELAY_NS;
 use support::lanes::Simulated;
 
 fn with_credits(receive_credits: u16) -> Settings {
@@ -45,6 +52,31 @@ fn run(pair: &mut Pair, ops_a: &[Op], ops_b: &[Op]) -> [Vec<pathproof_api::Compl
         }
     }
     panic!("stuck: {done:?}");
+}
+
+/// Wires that note which marks they are asked for.
+struct Noted {
+    wires: SimWires,
+    asked: Mutex<Vec<Option<u8>>>,
+}
+
+impl Wires for Noted {
+    fn prepare_wire(&self, spec: &WireSpec) -> Result<Box<dyn PreparedWire>, TransportError> {
+        self.asked.lock().unwrap().push(spec.dscp);
+        self.wires.prepare_wire(spec)
+    }
+}
+
+#[test]
+fn the_mark_of_a_lane_is_that_of_its_wire_at_both_ends() {
+    let wires = SimWires::new(DELAY_NS);
+    let noted = Arc::new(Noted { wires: wires.clone(), asked: Mutex::default() });
+    let transport = SmbdTransport::new(noted.clone(), Arc::new(wires), || Ok(caps(16)));
+    for (role, dscp) in [(Role::Dial, None), (Role::Dial, Some(26)), (Role::Accept, Some(10))] {
+        let marked = LaneSpec { dscp, ..LaneSpec::default() };
+        assert!(transport.prepare(role, &marked).is_ok(), "{role:?}, {dscp:?}");
+    }
+    assert_eq!(*noted.asked.lock().unwrap(), [None, Some(26), Some(10)]);
 }
 
 #[test]
@@ -111,4 +143,76 @@ fn a_message_waits_for_its_receive() {
     let recvs: Vec<Op> = (0..8).map(|at| Op::recv(100 + at, RegionId(0), 4096 * at, 4096)).collect();
     let [_, came] = run(&mut pair, &[], &recvs);
     assert_eq!(came.len(), 8);
+}
+
+/// A pair of which `a` knows of receives that `b` has posted.
+fn pair_with_receives(made: &mut Simulated, send_reports: SendReports) -> Pair {
+    let spec = LaneSpec { depth: 64, send_reports, ..LaneSpec::default() };
+    let mut pair = made.connect(&spec, 1 << 20).unwrap();
+    let receives: Vec<Op> = (0..4).map(|at| Op::recv(at, RegionId(0), 4096, 64)).collect();
+    assert_eq!(pair.b.submit(&receives).unwrap(), 4);
+    let mut none = Vec::with_capacity(8);
+    for _ in 0..20 {
+        pair.a.poll(&mut none, Wait::AtMost(Duration::from_micros(10))).unwrap();
+        pair.b.poll(&mut none, Wait::AtMost(Duration::from_micros(10))).unwrap();
+    }
+    assert!(none.is_empty(), "{none:?}");
+    pair
+}
+
+#[test]
+fn who_waits_for_an_answer_is_not_woken_by_the_end_of_a_send() {
+    const LONG: Duration = Duration::from_millis(5);
+    let waited = |send_reports| {
+        let mut made = Simulated::with(LANE_SETTINGS);
+        let mut pair = pair_with_receives(&mut made, send_reports);
+        assert_eq!(pair.a.submit(&[Op::send(7, RegionId(0), 0, 64)]).unwrap(), 1);
+        let (begin, mut done) = (made.now(), Vec::with_capacity(8));
+        let count = pair.a.poll(&mut done, Wait::AtMost(LONG)).unwrap();
+        (made.now().since(begin), count)
+    };
+    let (prompt, told) = waited(SendReports::Prompt);
+    assert!(prompt < LONG && told == 1, "{prompt:?}");
+    let (lazy, told) = waited(SendReports::Lazy);
+    assert!(lazy >= LONG && told == 1, "{lazy:?}");
+    let (late, told) = waited(SendReports::Late);
+    assert!(late >= LONG && told == 0, "a quarter of 64 is told together: {late:?}");
+}
+
+#[test]
+fn questions_and_answers_go_on_though_sends_are_told_late_and_the_end_tells_of_all() {
+    const COUNT: u64 = 300;
+    let id = RegionId(0);
+    let mut made = Simulated::with(LANE_SETTINGS);
+    let spec = LaneSpec { depth: 64, send_reports: SendReports::Late, ..LaneSpec::default() };
+    let mut pair = made.connect(&spec, 1 << 20).unwrap();
+    let (mut from_a, mut from_b) = (Vec::with_capacity(400), Vec::with_capacity(400));
+    let received = |done: &[pathproof_api::Completion]| {
+        done.iter().filter(|done| done.verb == Verb::Recv).count() as u64
+    };
+    let step = Wait::AtMost(Duration::from_micros(10));
+    for at in 0..COUNT {
+        from_a.clear();
+        from_b.clear();
+        assert_eq!(pair.b.submit(&[Op::recv(at, id, 4096, 64)]).unwrap(), 1);
+        assert_eq!(pair.a.submit(&[Op::recv(at, id, 4096, 64), Op::send(at, id, 0, 64)]).unwrap(), 2);
+        let mut turns = 0;
+        while received(&from_b) == 0 {
+            pair.a.poll(&mut from_a, step).unwrap();
+            pair.b.poll(&mut from_b, step).unwrap();
+            turns += 1;
+            assert!(turns < 1000, "question {at} does not come");
+        }
+        assert_eq!(pair.b.submit(&[Op::send(at, id, 0, 64)]).unwrap(), 1);
+        while received(&from_a) == 0 {
+            pair.b.poll(&mut from_b, step).unwrap();
+            pair.a.poll(&mut from_a, step).unwrap();
+            turns += 1;
+            assert!(turns < 1000, "answer {at} does not come");
+        }
+    }
+    let begin = made.now();
+    let stats = pair.a.close().unwrap();
+    assert_eq!(stats.counters["lane_sent_bytes"], COUNT * 64, "those that were not told as well");
+    assert!(made.now().since(begin) < Duration::from_secs(1), "nothing is waited for in vain");
 }

@@ -5,10 +5,14 @@ mod support;
 
 use std::time::Duration;
 
-use pathproof_api::{Access, Clock, MessagePipe, Pages, Queued, Region, Role, TransportError, Wait};
+use pathproof_api::{
+    Access, Clock, Gone, MessagePipe, Pages, Piece, Queued, Region, Role, TransportError, Wait, WireOp,
+    WireVerb,
+};
 use pathproof_sim::SimWires;
 use pathproof_smbd::codec::{NegotiateResponse, STATUS_NOT_SUPPORTED};
 use pathproof_smbd::connection::{NEGOTIATION, NUDGE_AFTER};
+use pathproof_smbd::progress::STALLED_AFTER;
 use pathproof_smbd::{Settings, SmbdPipe};
 use std::sync::Arc;
 
@@ -131,23 +135,57 @@ fn a_peer_that_lives_is_asked_after_two_minutes_and_answers() {
     assert!((4..12).contains(&counts.empty_received), "{counts:?}");
 }
 
+/// Polls until the pipe ends: how it says that it did, and after how long.
+fn end_of(wires: &SimWires, pipe: &mut SmbdPipe) -> (Option<Gone>, String, Duration) {
+    let (begin, mut came) = (wires.now(), Vec::new());
+    loop {
+        if let Err(error) = pipe.poll(&mut came, Wait::AtMost(Duration::from_secs(1))) {
+            return (error.how(), error.to_string(), wires.now().since(begin));
+        }
+        assert!(wires.now().since(begin) < Duration::from_secs(600), "it never ends");
+    }
+}
+
+/// Where TCP is below, it takes what is sent: nothing is under way, and a question shows that nobody is there.
 #[test]
 fn a_peer_that_has_died_is_told_after_two_minutes_and_five_seconds() {
     let wires = SimWires::new(DELAY_NS);
     let (mut a, _b) = pipes(&wires, Settings::default(), Settings::default());
-    wires.fall_silent();
-    let (begin, mut came) = (wires.now(), Vec::new());
-    let error = loop {
-        if let Err(error) = a.poll(&mut came, Wait::AtMost(Duration::from_secs(1))) {
-            break error;
-        }
-    };
-    assert!(
-        matches!(&error, TransportError::PeerGone { detail, .. } if detail.contains("keep-alive")),
-        "{error}"
-    );
-    let after = wires.now().since(begin);
+    wires.fall_silent_behind_tcp();
+    let (how, said, after) = end_of(&wires, &mut a);
+    assert!(how == Some(Gone::Silent) && said.contains("keep-alive"), "{said}");
     assert!((Duration::from_secs(125)..Duration::from_secs(126)).contains(&after), "{after:?}");
+}
+
+/// An adapter that counts no retries, as one that stands on TCP: a message, or what this end fetches, never completes.
+#[test]
+fn a_wire_that_takes_nothing_is_told_after_fifteen_seconds() {
+    for fetches in [false, true] {
+        let wires = SimWires::new(DELAY_NS);
+        let (mut a, mut b) = pipes(&wires, Settings::default(), Settings::default());
+        let memory = || Arc::new(Region::new(4096, Pages::Default).unwrap());
+        let there = b.expose(&memory(), Access::RemoteRead).unwrap();
+        let here = a.expose(&memory(), Access::Local).unwrap();
+        // What the negotiation left to be said is said.
+        let mut came = Vec::new();
+        for _ in 0..2 {
+            for pipe in [&mut a, &mut b] {
+                assert_eq!(pipe.poll(&mut came, Wait::AtMost(Duration::from_millis(5))).unwrap(), None);
+            }
+        }
+        if fetches {
+            wires.fall_silent_behind_tcp();
+            let verb = WireVerb::Read { address: there.address, key: there.key };
+            let head = Piece { region: here.id, offset: 0, len: 4096 };
+            a.begin([WireOp { tag: 1, verb, head, body: Piece::default() }], 1).unwrap();
+        } else {
+            wires.fall_silent();
+            assert_eq!(a.send(&[&message(100, 1)], None).unwrap(), Queued::Yes);
+        }
+        let (how, said, after) = end_of(&wires, &mut a);
+        assert!(how == Some(Gone::Silent) && said.contains("has moved for 15 s"), "{said}");
+        assert!((STALLED_AFTER..STALLED_AFTER + Duration::from_secs(1)).contains(&after), "{after:?}");
+    }
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl TcpLane {
             sender: Sender::new(spec),
             receiver: Receiver::new(spec, !spin, target.is_some(), clock),
             spin,
-            lazy_sends: spec.send_reports == SendReports::Lazy,
+            lazy_sends: spec.send_reports != SendReports::Prompt,
             receive_first: false,
             send_timeout: None,
             receive_timeout: None,

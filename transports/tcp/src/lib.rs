@@ -38,7 +38,6 @@ pub static MANNERS: Manners = Manners {
     several_nics: false,
     adapter: false,
     segments: true,
-    marks: true,
     one_sided: false,
     zero_copy_send: true,
     discard_receive: true,

@@ -4,10 +4,12 @@
 use std::net::IpAddr;
 
 use pathproof_model::{
-    ChannelPair, ChannelRule, Channels, CommandName, Environment, Finding, Nic, NicAddress, NodeId, ResultDoc,
+    ChannelPair, ChannelRule, Channels, CommandName, Environment, Finding, Nic, NicAddress, NodeId,
+    ResultDoc, Side,
 };
 
-use super::{ChannelNic, Prefix, Question, Rules, findings, packet_path, predict};
+use super::findings::findings_with;
+use super::{ChannelNic, Prefix, Question, Rules, packet_path, predict};
 
 /// A subnet that a router of this host's leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +207,14 @@ pub fn of_check(doc: &ResultDoc, routed: &[Routed]) -> (Option<Channels>, Vec<Fi
     if !channels.pairs.iter().any(|pair| pair.chosen) {
         return (None, said);
     }
-    said.extend(findings(&channels));
+    let speed = |end: Side, name: &str| {
+        let nics = match end {
+            Side::Local => &ours,
+            Side::Remote => &theirs,
+        };
+        nics.iter().find(|nic| nic.name == name)?.speed_bits_per_s
+    };
+    said.extend(findings_with(&channels, &speed));
     (Some(channels), said)
 }
 

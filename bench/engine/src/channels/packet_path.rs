@@ -137,7 +137,7 @@ fn by_itself(host: &Environment, nic: &Nic) -> PacketPath {
     match (is_adapter(nic), is_guest) {
         (true, Some(false)) => of_driver(Physical, "of an adapter of this machine"),
         (true, Some(true)) => of_driver(PassedThrough, "of an adapter, in a virtual machine"),
-        (true, None) => of_driver(Unknown, "and whether this host is a virtual machine is not told"),
+        (true, None) => of_driver(Unknown, "and whether this host is a virtual machine is not known"),
         (false, _) => alone(nic, Unknown, "its kind and its driver tell nothing of it"),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use pathproof_model::{ChannelPair, ChannelRule, Channels, SmbInterface};
+use pathproof_model::{ChannelPair, ChannelRule, Channels, Severity, SmbInterface};
 use proptest::prelude::*;
 
 use super::*;
@@ -117,6 +117,24 @@ fn slower_members_of_the_class_stay_idle_on_windows() {
     let lost = pair(&channels, "10.0.2.1", "10.0.2.2");
     assert_eq!((word(lost.rule).as_str(), lost.speed_bits_per_s), ("slower", Some(G)));
     assert!(lost.reason.contains("1.00 Gbit/s") && lost.reason.contains("25.00 Gbit/s"), "{}", lost.reason);
+}
+
+#[test]
+fn management_that_is_idle_beside_storage_is_no_warning_and_a_nic_that_fell_back_is_one() {
+    let told = |here: u64, there: u64| {
+        let local = [nic(1, "a", 25, "rss", &["10.0.1.1/24"]), nic(2, "b", here, "rss", &["10.0.2.1/24"])];
+        let remote = [nic(1, "c", 25, "rss", &["10.0.1.2"]), nic(2, "d", there, "rss", &["10.0.2.2"])];
+        let speed = |end: Side, name: &str| {
+            let nics = if end == Side::Local { &local } else { &remote };
+            nics.iter().find(|nic| nic.name == name)?.speed_bits_per_s
+        };
+        let found = findings::findings_with(&windows(&local, &remote), &speed);
+        let idle = found.iter().filter(|finding| finding.code == "CHANNEL-NIC-IDLE");
+        idle.map(|finding| finding.severity).collect::<Vec<_>>()
+    };
+    assert_eq!(told(1, 1), [Severity::Info; 2]);
+    assert_eq!(told(1, 25), [Severity::Warning; 2]);
+    assert_eq!(told(10, 10), [Severity::Warning; 2], "that is a good deal to leave idle");
 }
 
 #[test]

@@ -29,6 +29,8 @@ const NOT_SETTINGS: [&str; 13] = [
     "unreadable",
     "dcb_absent",
 ];
+/// Of a step in a plan: what it is told by, what is said of the run as a whole, and what changes no figure.
+const NOT_ASKED: [&str; 5] = ["kind", "direction", "lanes", "over", "seed"];
 /// What a NIC or a device is called is no setting of it.
 const NAME: &str = ".name";
 /// Changes that are listed.
@@ -78,6 +80,7 @@ fn of_run(doc: &ResultDoc) -> [(&'static str, Option<Settings>); 4] {
         if !over.is_empty() {
             settings.insert("over".into(), over.into_iter().collect::<Vec<_>>().join(", "));
         }
+        settings.extend(asked(doc));
         settings
     });
     [
@@ -86,6 +89,26 @@ fn of_run(doc: &ResultDoc) -> [(&'static str, Option<Settings>); 4] {
         ("program", Some(program)),
         ("plan", plan),
     ]
+}
+
+/// What was asked of each step. A shorter or smaller one of the same sort bears the same name, and is another measurement.
+fn asked(doc: &ResultDoc) -> Settings {
+    let (mut settings, mut seen) = (Settings::new(), BTreeMap::<String, usize>::new());
+    for step in doc.requested.iter().flat_map(|plan| &plan.steps) {
+        let Ok(value) = value_of(step) else { continue };
+        let sort = ["kind", "direction", "lanes"].map(|field| match &value[field] {
+            Value::String(word) => Some(word.clone()),
+            Value::Number(lanes) => Some(lanes.to_string()),
+            _ => None,
+        });
+        let sort = sort.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let times = seen.entry(sort.clone()).or_default();
+        *times += 1;
+        let name = if *times == 1 { sort } else { format!("{sort} ({times})") };
+        flattened(&name, &value, &mut settings);
+    }
+    settings.retain(|name, _| !NOT_ASKED.contains(&leaf(name)));
+    settings
 }
 
 /// What differs between the first runs of both sides. Of a host that is known on one side only nothing is said: unknown is no

@@ -2,8 +2,8 @@
 
 use pathproof_model::compare::{Basis, CompareOutcome, Comparison, FigureVerdict};
 use pathproof_model::{
-    Environment, Flow, LaneRole, LatencySummary, Nic, NodeId, ResultDoc, Series, Step, StepKind, Summary,
-    Tool,
+    Direction, Environment, Flow, LaneRole, LatencySummary, Nic, NodeId, Plan, ResultDoc, Series, Step,
+    StepKind, StepSpec, Summary, Tool, TrafficSpec,
 };
 
 use super::{GATE, Run, as_verdict, compare};
@@ -78,6 +78,23 @@ fn slower_by_a_fifth_with_a_smaller_mtu_is_named() {
     // The other way round it is better, and no cause is sought.
     let compared = compare(&[stream(noisy(4000), 1500)], &[stream(noisy(5000), 9000)], GATE);
     assert_eq!((compared.outcome, compared.likely_cause), (CompareOutcome::NoRegression, None));
+}
+
+#[test]
+fn a_shorter_step_of_the_same_name_is_a_setting_that_differs() {
+    let with = |mut run: Run, seconds: u64, seed: u64| {
+        let stream = TrafficSpec { time_ns: seconds * 1_000_000_000, ..TrafficSpec::default() };
+        let back = TrafficSpec { direction: Direction::In, ..TrafficSpec::default() };
+        let steps = vec![StepSpec::Stream(back), StepSpec::Stream(stream)];
+        run.doc.requested = Some(Plan { seed, steps, ..Plan::default() });
+        run
+    };
+    let compared =
+        compare(&[with(stream(noisy(5000), 9000), 4, 1)], &[with(stream(noisy(4000), 9000), 1, 2)], GATE);
+    let [change] = &compared.settings[..] else { panic!("{:?}", compared.settings) };
+    assert_eq!((change.place.as_str(), change.setting.as_str()), ("plan", "stream out 1.time_ns"));
+    assert_eq!((change.a.as_deref(), change.b.as_deref()), (Some("4000000000"), Some("1000000000")));
+    assert!(compared.reason.contains("1 settings differ"), "{}", compared.reason);
 }
 
 #[test]

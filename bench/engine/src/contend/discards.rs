@@ -52,7 +52,7 @@ mod tests {
                 send_discards: *send_discards,
                 ..PriorityCounts::default()
             };
-            PriorityActivity { nic: "e0".into(), priority: *priority, counts }
+            PriorityActivity { nic: "e0".into(), priority: *priority, counts, ..PriorityActivity::default() }
         };
         let priorities = Some(counted.iter().map(activity).collect());
         step.evidence = vec![Evidence { priorities, ..Evidence::default() }];

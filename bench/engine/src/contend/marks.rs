@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use pathproof_model::contend::MarkKind;
 use pathproof_model::{
-    ArrivedMark, ArrivedPriority, BeatsEnd, ClassMark, ContendDetail, ContendSpec, Direction, Finding,
+    ArrivedMark, ArrivedPriority, BeatsEnd, Class, ClassMark, ContendDetail, ContendSpec, Direction, Finding,
+    RdmaMarks,
 };
 
 use crate::loss::Mark;
 
 /// Fewer datagrams of which none arrives say nothing.
 const SENT_MIN: u64 = 20;
+/// Fewer RDMA packets, of which none has the mark of a class, say nothing: they may all be of others.
+const SEEN_MIN: u64 = 100;
 
 /// What datagrams arrived with, by the class of traffic that they were marked as.
 #[derive(Clone, Debug)]
@@ -57,13 +60,33 @@ pub fn marks(spec: &ContendSpec, client: &BeatsEnd, server: &BeatsEnd) -> Vec<Cl
     .collect()
 }
 
-fn arrived(mark: ClassMark, sent: u64, received: &[(u8, u64)]) -> ClassMark {
+/// How RDMA packets of these classes, which go by RDMA, arrived, each way.
+pub fn rdma_marks(classes: &[Class], client: &BeatsEnd, server: &BeatsEnd) -> Vec<RdmaMarks> {
+    let ways = [(Direction::Out, server), (Direction::In, client)].into_iter();
+    ways.filter(|_| !classes.is_empty())
+        .map(|(direction, to)| {
+            let way = RdmaMarks { direction, classes: classes.to_vec(), ..RdmaMarks::default() };
+            if !to.rdma_received.is_empty() {
+                return RdmaMarks { arrived: Some(by_frequency(&to.rdma_received)), ..way };
+            }
+            let unknown = || "the end that they arrive at does not tell".to_owned();
+            RdmaMarks { reason: Some(to.rdma_reason.clone().unwrap_or_else(unknown)), ..way }
+        })
+        .collect()
+}
+
+fn by_frequency(received: &[(u8, u64)]) -> Vec<ArrivedMark> {
     let as_mark = |(class, count): &(u8, u64)| {
         let Mark { dscp, ecn } = Mark::of(*class);
         ArrivedMark { dscp, ecn, count: *count }
     };
     let mut arrived: Vec<ArrivedMark> = received.iter().map(as_mark).collect();
     arrived.sort_by_key(|came| std::cmp::Reverse(came.count));
+    arrived
+}
+
+fn arrived(mark: ClassMark, sent: u64, received: &[(u8, u64)]) -> ClassMark {
+    let arrived = by_frequency(received);
     let received = received.iter().map(|(_, count)| *count).fold(0, u64::saturating_add);
     ClassMark { sent: Some(sent), received: Some(received), arrived, ..mark }
 }
@@ -101,11 +124,33 @@ pub(super) fn findings(detail: &ContendDetail) -> Vec<Finding> {
     [Direction::Out, Direction::In].into_iter().flat_map(|direction| one_way(detail, direction)).collect()
 }
 
+/// Classes that go by RDMA and whose datagrams keep their mark, but of which no RDMA packet was seen to arrive with it.
+fn without_their_mark(detail: &ContendDetail, direction: Direction) -> Vec<String> {
+    let mut told = vec![];
+    for way in detail.rdma_marks.iter().filter(|way| way.direction == direction) {
+        let arrived = way.arrived.as_deref().unwrap_or_default();
+        let seen = arrived.iter().map(|came| came.count).fold(0, u64::saturating_add);
+        let is_of_it = |mark: &&ClassMark| {
+            // A class without a code point goes with that of everybody.
+            mark.direction == direction
+                && mark.dscp > 0
+                && way.classes.contains(&mark.name)
+                && mark.changed_to().is_none()
+        };
+        for mark in detail.marks.iter().filter(is_of_it) {
+            if seen >= SEEN_MIN && arrived.iter().all(|came| came.dscp != mark.dscp) {
+                told.push(format!("{} with none of {seen} RDMA packets", words(mark)));
+            }
+        }
+    }
+    told
+}
+
 fn one_way(detail: &ContendDetail, direction: Direction) -> Vec<Finding> {
     let own: Vec<&ClassMark> = detail.marks.iter().filter(|mark| mark.direction == direction).collect();
     let changed =
         own.iter().filter_map(|mark| Some(format!("{} as DSCP {}", words(mark), mark.changed_to()?)));
-    let changed: Vec<String> = changed.collect();
+    let changed: Vec<String> = changed.chain(without_their_mark(detail, direction)).collect();
     let some_arrive = own.iter().any(|mark| mark.received.is_some_and(|received| received > 0));
     let none = |mark: &&ClassMark| mark.received == Some(0) && mark.sent.is_some_and(|sent| sent >= SENT_MIN);
     let silent = own.iter().copied().filter(none).filter(|_| some_arrive);
@@ -142,7 +187,6 @@ fn one_way(detail: &ContendDetail, direction: Direction) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::Class;
     use pathproof_model::contend::Marks;
 
     /// What each strand arrives as: heartbeats, then storage.
@@ -240,6 +284,46 @@ mod tests {
         let (marks, _) =
             prioritised(|server| server.priorities_received[0] = vec![(Some(200), 7), (None, 3)]);
         assert_eq!(marks[0].arrived_priorities, Some(vec![ArrivedPriority { priority: None, count: 3 }]));
+    }
+
+    /// What is found where storage goes by RDMA and its datagrams arrive as they are sent, if its RDMA packets arrive at the server with these.
+    fn by_rdma(received: &[(u8, u64)]) -> (Vec<RdmaMarks>, Vec<Finding>) {
+        let (marks, _) = told([&[(48 << 2, 1000)], &[(26 << 2, 200)]]);
+        let server = BeatsEnd { rdma_received: received.to_vec(), ..BeatsEnd::default() };
+        let why = Some("no packet was seen at eth0".to_owned());
+        let client = BeatsEnd { rdma_reason: why, ..BeatsEnd::default() };
+        let rdma_marks = rdma_marks(&[Class::Storage], &client, &server);
+        let detail = ContendDetail { marks, rdma_marks: rdma_marks.clone(), ..ContendDetail::default() };
+        (rdma_marks, findings(&detail))
+    }
+
+    #[test]
+    fn rdma_packets_that_lose_a_mark_which_datagrams_keep_are_named() {
+        let (_, found) = by_rdma(&[(0, 500), (48 << 2, 20)]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].code, "DSCP-CHANGED");
+        assert_eq!(
+            found[0].evidence,
+            "to the peer: marks arrive changed: storage (DSCP 26) with none of 520 RDMA packets"
+        );
+        // Others go by RDMA as well, a mark of congestion is none of priority, and a few packets may all be of others.
+        for received in [&[(0, 500), (26 << 2 | 3, 1)][..], &[(0, 99)], &[]] {
+            assert!(by_rdma(received).1.is_empty(), "{received:?}");
+        }
+    }
+
+    #[test]
+    fn rdma_packets_that_no_kernel_sees_are_unknown_with_the_reason() {
+        let (ways, found) = by_rdma(&[(0, 7), (26 << 2, 9)]);
+        assert!(found.is_empty(), "{found:?}");
+        let [out, back] = &ways[..] else { panic!("{ways:?}") };
+        let most = ArrivedMark { dscp: 26, ecn: 0, count: 9 };
+        assert_eq!((out.direction, out.arrived.as_ref().map(|all| all[0])), (Direction::Out, Some(most)));
+        assert_eq!((back.direction, &back.arrived, out.reason.as_ref()), (Direction::In, &None, None));
+        assert_eq!(back.reason.as_deref(), Some("no packet was seen at eth0"));
+        let nobody = BeatsEnd::default();
+        assert!(rdma_marks(&[], &nobody, &nobody).is_empty(), "no class goes by RDMA");
+        assert!(rdma_marks(&[Class::Backup], &nobody, &nobody).iter().all(|way| way.reason.is_some()));
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Client {
     /// Leaves.
     pub fn bye(&mut self, reason: &str) {
         if self.state != State::Over {
-            self.send(Message::Bye { reason: reason.into(), kind: None });
+            self.send(Message::Bye { reason: reason.into(), kind: None, cause: None });
             self.state = State::Over;
         }
     }
@@ -200,10 +200,13 @@ impl Client {
             }
             // The server may say something about a step that we have just ended: late, not wrong.
             (_, Message::Step { .. } | Message::Fail { .. }) => {}
-            (_, Message::Bye { reason, kind }) => {
+            (_, Message::Bye { reason, kind, cause }) => {
                 let why = if reason.is_empty() { "it gave no reason".into() } else { reason };
-                // A peer that says why it cannot go on is not lost, and its reason is not the path's.
-                self.over(kind.unwrap_or(ErrorKind::PeerLost), format!("the peer ended the session: {why}"));
+                // A peer that says why it cannot go on is not lost, and its reason is not the path's; how the connection ended for it
+                // may be.
+                let kind = kind.unwrap_or(ErrorKind::PeerLost);
+                let message = format!("the peer ended the session: {why}");
+                self.end(StepError::new(kind, message).caused_by(cause));
             }
             _ => self.over(ErrorKind::Protocol, format!("the peer sent {name} out of turn")),
         }

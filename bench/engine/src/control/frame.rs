@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_message_survives_any_cutting() {
-        let message = Message::Bye { reason: "because ü".into(), kind: None };
+        let message = Message::Bye { reason: "because ü".into(), kind: None, cause: None };
         let bytes = encode(&message, 7).unwrap();
         for cut in 0..bytes.len() {
             let mut decoder = FrameDecoder::new(HELLO_BYTES_MAX);
@@ -178,6 +178,18 @@ mod tests {
         assert_eq!(cause(r#"{"kind":"peer-lost","message":"reset by peer"}"#), None, "of an older build");
         let later = r#"{"kind":"peer-lost","message":"gone","cause":"evaporated"}"#;
         assert_eq!(cause(later), Some(ErrorCause::Other));
+    }
+
+    #[test]
+    fn a_goodbye_crosses_with_its_cause_and_one_of_an_older_build_has_none() {
+        use pathproof_model::{ErrorCause, ErrorKind};
+        let kind = Some(ErrorKind::PeerLost);
+        let message = Message::Bye { reason: "changed".into(), kind, cause: Some(ErrorCause::Changed) };
+        let mut decoder = FrameDecoder::new(FRAME_BYTES_MAX);
+        decoder.push(&encode(&message, 0).unwrap());
+        assert_eq!(decoder.next_message().unwrap(), Some((0, message)));
+        let older = Message::decode(8, br#"{"reason":"gone","kind":null}"#);
+        assert_eq!(older, Ok(Message::Bye { reason: "gone".into(), kind: None, cause: None }));
     }
 
     #[test]

@@ -19,7 +19,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         turn,
         turned,
         any::<u32>().prop_map(|step| Message::Step { step, body: StepMessage::Ping(step) }),
-        ".*".prop_map(|reason| Message::Bye { reason, kind: None }),
+        ".*".prop_map(|reason| Message::Bye { reason, kind: None, cause: None }),
         any::<u32>().prop_map(|seen| Message::Resume(Resume { token: "0".into(), seen })),
         any::<u32>().prop_map(|seen| Message::Resumed { seen }),
         Just(Message::Reject(Reject { reasons: vec![] })),

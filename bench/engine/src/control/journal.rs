@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn an_end_that_is_told_nothing_is_bounded() {
         let mut journal = Journal::new();
-        let long = Message::Bye { reason: "x".repeat(3 << 20), kind: None };
+        let long = Message::Bye { reason: "x".repeat(3 << 20), kind: None, cause: None };
         (0..8).for_each(|_| drop(journal.say(&long).map(<[u8]>::len)));
         assert!(journal.kept_bytes <= KEPT_BYTES_MAX);
         assert!(journal.resume(0).is_none());

@@ -1,7 +1,8 @@
 //! The messages of the control protocol: a tag byte and a JSON body each.
 
 use pathproof_model::{
-    Environment, ErrorKind, Finding, Grant, Limits, PlanRequest, StepError, StepRequest, Tool, WallStamps,
+    Environment, ErrorCause, ErrorKind, Finding, Grant, Limits, PlanRequest, StepError, StepRequest, Tool,
+    WallStamps,
 };
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,8 @@ pub enum Message {
         reason: String,
         /// What sort of reason, where it is not that the one who says so is going away.
         kind: Option<ErrorKind>,
+        /// How the connection ended for the one who says so, where that is known.
+        cause: Option<ErrorCause>,
     },
 }
 
@@ -186,6 +189,8 @@ struct ByeBody {
     reason: String,
     #[serde(default)]
     kind: Option<ErrorKind>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cause: Option<ErrorCause>,
 }
 
 impl Message {
@@ -203,8 +208,8 @@ impl Message {
             Message::Fail { step, error } => {
                 (7, serde_json::to_vec(&FailBody { step: *step, error: error.clone() })?)
             }
-            Message::Bye { reason, kind } => {
-                (8, serde_json::to_vec(&ByeBody { reason: reason.clone(), kind: *kind })?)
+            Message::Bye { reason, kind, cause } => {
+                (8, serde_json::to_vec(&ByeBody { reason: reason.clone(), kind: *kind, cause: *cause })?)
             }
             Message::Resume(m) => (9, serde_json::to_vec(m)?),
             Message::Resumed { seen } => (10, serde_json::to_vec(&ResumedBody { seen: *seen })?),
@@ -234,7 +239,11 @@ impl Message {
             5 => Message::Turned(read("TURNED", body)?),
             6 => read("STEP", body).map(|StepBody { step, body }| Message::Step { step, body })?,
             7 => read("FAIL", body).map(|FailBody { step, error }| Message::Fail { step, error })?,
-            8 => read("BYE", body).map(|ByeBody { reason, kind }| Message::Bye { reason, kind })?,
+            8 => read("BYE", body).map(|ByeBody { reason, kind, cause }| Message::Bye {
+                reason,
+                kind,
+                cause,
+            })?,
             9 => Message::Resume(read("RESUME", body)?),
             10 => read("RESUMED", body).map(|ResumedBody { seen }| Message::Resumed { seen })?,
             11 => Message::HalfPiece(read("HALF-PIECE", body)?),

@@ -48,12 +48,13 @@ pub struct Preamble {
 pub enum PreambleError {
     /// Not our protocol at all.
     #[error(
-        "the other end does not speak the pathproof protocol (it began with \"{}\"); is this the port of `pathproof serve`?",
-        first.escape_ascii()
+        "the other end does not speak the pathproof protocol (it began with \"{}\"{}); is this the port of `pathproof serve`?",
+        first.escape_ascii(),
+        speaker(first)
     )]
     NotOurs {
-        /// What came.
-        first: [u8; 8],
+        /// What came, at most eight bytes.
+        first: Vec<u8>,
     },
     /// No common version.
     #[error(
@@ -70,11 +71,32 @@ pub enum PreambleError {
     },
 }
 
+/// How those begin that have a port open on most hosts. TLS: an alert or a handshake, of SSL 3.0 or anything later (RFC 8446 section 5.1).
+const SPEAKERS: [(&[u8], &str); 5] = [
+    (b"HTTP", ", as a web server does"),
+    (b"SSH-", ", as an SSH server does"),
+    (b"220", ", as a mail or FTP server does"),
+    (&[0x15, 3], ", as a TLS server does"),
+    (&[0x16, 3], ", as a TLS server does"),
+];
+
+/// Who begins like that, where it is one of them.
+fn speaker(first: &[u8]) -> &'static str {
+    SPEAKERS.iter().find(|(begins, _)| first.starts_with(begins)).map_or("", |(_, says)| *says)
+}
+
 /// The versions that an end speaks, for people.
 fn range(preamble: &Preamble) -> String {
     match (preamble.lowest, preamble.highest) {
         (lowest, highest) if lowest == highest => format!("version {lowest}"),
         (lowest, highest) => format!("versions {lowest} to {highest}"),
+    }
+}
+
+impl PreambleError {
+    /// Of an end that began with these bytes, and may have closed then.
+    pub fn begun(bytes: &[u8]) -> PreambleError {
+        PreambleError::NotOurs { first: bytes.iter().copied().take(MAGIC.len()).collect() }
     }
 }
 
@@ -97,10 +119,8 @@ impl Preamble {
 
     /// From bytes. Unknown flags are ignored: a later build may set them.
     pub fn decode(bytes: &[u8; PREAMBLE_BYTES]) -> Result<Preamble, PreambleError> {
-        let mut first = [0; 8];
-        first.copy_from_slice(&bytes[..8]);
-        if first != MAGIC {
-            return Err(PreambleError::NotOurs { first });
+        if !bytes.starts_with(&MAGIC) {
+            return Err(PreambleError::begun(bytes));
         }
         Ok(Preamble {
             lowest: u16::from_le_bytes([bytes[8], bytes[9]]),
@@ -137,6 +157,17 @@ mod tests {
     #[test]
     fn strangers_and_distant_versions_are_told_apart() {
         assert!(matches!(Preamble::decode(b"GET / HTTP/1.1\r\n"), Err(PreambleError::NotOurs { .. })));
+        for (first, says) in [
+            (&b"HTTP/1.1 400"[..], "\"HTTP/1.1\", as a web server does"),
+            (b"SSH-2.0-OpenSSH", "as an SSH server"),
+            (b"220 mail ready", "as a mail or FTP server"),
+            // A fatal alert is shorter than a preamble.
+            (&[0x15, 3, 3, 0, 2, 2, 70], "\"\\x15\\x03\\x03\\x00\\x02\\x02F\", as a TLS server"),
+            (b"J\0\0\0\n8.0", "\"J\\x00\\x00\\x00\\n8.0\"); is this the port"),
+        ] {
+            let message = PreambleError::begun(first).to_string();
+            assert!(message.contains(says), "{message}");
+        }
         let at = |lowest, highest| Preamble { lowest, highest, revision: 0, keyed: false };
         assert_eq!(negotiate(at(1, 3), at(2, 9)), Ok(3));
         let message = negotiate(at(1, 2), at(3, 4)).unwrap_err().to_string();

@@ -154,7 +154,7 @@ impl Server {
     /// Ends the session from this side.
     pub fn bye(&mut self, reason: &str) {
         if self.state != State::Over {
-            self.send(Message::Bye { reason: reason.into(), kind: None });
+            self.send(Message::Bye { reason: reason.into(), kind: None, cause: None });
             self.state = State::Over;
         }
     }
@@ -167,7 +167,12 @@ impl Server {
         match input {
             Input::Closed { how, cause } => {
                 let message = format!("the connection of the client ended: {how}");
-                self.end(StepError::new(ErrorKind::PeerLost, message).caused_by(cause));
+                let error = StepError::new(ErrorKind::PeerLost, message).caused_by(cause);
+                // It carries to the client still, which has no other way to hear of what became of its messages.
+                if error.tells_of_changed_bytes() {
+                    self.send(Message::Bye { reason: how, kind: Some(error.kind), cause });
+                }
+                self.end(error);
             }
             // What this end gives up for is no way in which the client went.
             Input::Broken(StepError { kind, message, cause: _ }) => {
@@ -230,13 +235,14 @@ impl Server {
             }
             // Confirmations of the last pieces come when the answer to the turn has gone out.
             (_, Message::Step { .. } | Message::Fail { .. } | Message::HalfTaken { .. }) => {}
-            (_, Message::Bye { reason, kind }) => {
+            (_, Message::Bye { reason, kind, cause }) => {
                 self.state = State::Over;
                 let error = (!reason.is_empty()).then(|| {
                     StepError::new(
                         kind.unwrap_or(ErrorKind::PeerLost),
                         format!("the client ended the session: {reason}"),
                     )
+                    .caused_by(cause)
                 });
                 self.event(ServerEvent::Over(error));
             }
@@ -259,7 +265,7 @@ impl Server {
     }
     /// Ends the session for a reason that the client is told.
     fn leave(&mut self, kind: ErrorKind, message: String) {
-        self.send(Message::Bye { reason: message.clone(), kind: Some(kind) });
+        self.send(Message::Bye { reason: message.clone(), kind: Some(kind), cause: None });
         self.over(kind, message);
     }
     fn over(&mut self, kind: ErrorKind, message: String) {

@@ -45,6 +45,7 @@ mod tests {
 
     #[test]
     fn the_wire_is_what_the_protocol_says_and_nothing_else() {
+        let page = include_str!("../../../../docs/PROTOCOL.md");
         let link = StepMessage::Link { nic: "eth1".into(), up: false };
         for (message, wire) in [
             (StepMessage::Up, json!("lanes are up")),
@@ -55,6 +56,12 @@ mod tests {
             (StepMessage::Ping(7), json!({ "ping": 7 })),
             (StepMessage::Searched, json!("searched")),
         ] {
+            // The page has an object by its key.
+            let named = match wire.as_object().and_then(|fields| fields.keys().next()) {
+                Some(key) => format!("{{\"{key}\": "),
+                None => wire.to_string(),
+            };
+            assert!(page.contains(&format!("`{named}")), "docs/PROTOCOL.md does not name {wire}");
             assert_eq!(serde_json::to_value(&message).unwrap(), wire);
             assert_eq!(serde_json::from_value::<StepMessage>(wire).unwrap(), message);
         }

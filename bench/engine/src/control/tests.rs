@@ -1,5 +1,6 @@
 //! Whole sessions in virtual time: two machines and a wire that carries, delays or loses messages.
 
+use super::preamble::REVISION;
 use super::*;
 use pathproof_api::Tick;
 use pathproof_model::{
@@ -295,6 +296,25 @@ fn what_comes_late_for_a_step_is_ignored_and_a_lost_peer_is_named() {
     assert_eq!(wire.client_events.len(), count, "nothing follows the end");
 }
 
+/// The server alone knows that what came to it was changed; whoever reads the answer is at the client.
+#[test]
+fn a_client_hears_that_its_messages_came_changed_and_a_server_that_was_lost_says_nothing() {
+    let mut wire = Wire::new();
+    wire.greet();
+    let (how, cause) = ("other bytes than were sent".to_owned(), Some(ErrorCause::Changed));
+    wire.server.handle(wire.now, Input::Closed { how, cause });
+    wire.settle();
+    assert_eq!((wire.over().kind, wire.over().cause), (ErrorKind::PeerLost, cause));
+    assert!(wire.over().message.contains("other bytes than were sent"), "{}", wire.over().message);
+
+    let mut wire = Wire::new();
+    wire.greet();
+    wire.server
+        .handle(wire.now, Input::Closed { how: "it was closed".into(), cause: Some(ErrorCause::Closed) });
+    wire.settle();
+    assert_eq!(wire.log.last().map(String::as_str), Some("<ACCEPT"), "there is nobody to say it to");
+}
+
 /// A half that was 42 MB as one message, more than the 32 MiB that one could have.
 fn large_half() -> (TrafficSpec, Half) {
     let spec = TrafficSpec { lanes: 256, ..TrafficSpec::default() };
@@ -486,4 +506,36 @@ fn a_peer_that_says_why_it_leaves_is_not_lost() {
     wire.settle();
     assert_eq!(wire.over().kind, ErrorKind::Resource);
     assert!(wire.over().message.contains("too large to cross"));
+}
+
+/// What another program would be written by.
+const PAGE: &str = include_str!("../../../../docs/PROTOCOL.md");
+
+#[test]
+fn the_page_on_the_protocol_has_every_message_and_no_other() {
+    for tag in 0..=u8::MAX {
+        let why = Message::decode(tag, b"").unwrap_err();
+        let name = why.strip_prefix("a ").and_then(|why| why.split_once(" message cannot be read"));
+        // Other tables begin with a number as well.
+        let from = |line: &&str| {
+            ["client", "server", "either"].iter().any(|end| line.contains(&format!(" | {end} | ")))
+        };
+        let row = PAGE.lines().filter(from).find(|line| line.starts_with(&format!("| {tag} | ")));
+        match name {
+            Some((name, _)) => {
+                let begin = format!("| {tag} | {name} | ");
+                assert!(row.is_some_and(|row| row.starts_with(&begin)), "docs/PROTOCOL.md has no {begin}");
+            }
+            None => assert_eq!(row, None, "there is no message {tag}"),
+        }
+    }
+}
+
+#[test]
+fn the_page_on_the_protocol_has_every_revision_and_the_highest() {
+    assert!(PAGE.contains(&format!("this build: {REVISION} |")), "2.{REVISION} is spoken");
+    for revision in 1..=u8::MAX {
+        let told = PAGE.lines().any(|line| line.starts_with(&format!("| 2.{revision} | ")));
+        assert_eq!(told, revision <= REVISION, "2.{revision}");
+    }
 }

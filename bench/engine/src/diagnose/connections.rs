@@ -188,7 +188,7 @@ fn aged(doc: &ResultDoc) -> Option<Finding> {
     Some(finding.with("survived_ns", alive_ns).with("dead_after_ns", dead_ns))
 }
 
-/// A connection of a stripe that was reset while the others of it went on, and that opened anew at once: no link was down, neither program had ended,
+/// A connection of a stripe that was reset while the others of it went on, and that opened again at once: no link was down, neither program had ended,
 /// and neither end had given it up for its silence.
 fn reset_of_a_nic(doc: &ResultDoc) -> Option<Finding> {
     /// Who gives a connection up for its silence has waited for longer, and the other end is then reset by that.
@@ -230,7 +230,7 @@ fn reset_of_a_nic(doc: &ResultDoc) -> Option<Finding> {
     let (step, nic, carried) = all.first()?;
     let said = format!(
         "{}: a connection over {nic} was reset after some {}, while its NIC kept its link, both programs and the other connections went on, and it opened \
-         anew at once; {} steps met it",
+         again at once; {} steps met it",
         step.name,
         pathproof_model::units::Bytes(*carried),
         all.len()
@@ -490,8 +490,12 @@ mod tests {
                 ..LeftSilent::default()
             });
             let tried = tried.collect();
-            step.detail.left_silent =
-                Some(vec![SilentRecord { direction: Direction::Out, subnet: None, tried }]);
+            step.detail.left_silent = Some(vec![SilentRecord {
+                direction: Direction::Out,
+                subnet: None,
+                tried,
+                used_answered_ns: vec![],
+            }]);
             (step.started_ns, step.elapsed_ns) = (225_174_703, 8_064_344_084);
             step.error = Some(StepError::new(ErrorKind::PeerLost, "in words".into()).caused_by(cause));
             step

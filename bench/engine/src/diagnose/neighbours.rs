@@ -1,14 +1,18 @@
 //! Who answers for the peer's addresses.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use pathproof_model::code;
 use pathproof_model::told;
-use pathproof_model::{Finding, NodeId, ResultDoc};
+use pathproof_model::{Environment, Finding, NodeId, ResultDoc, Severity};
 
 use super::Rule;
 
 pub(super) const RULES: &[Rule] = &[Rule { codes: &[code!("ADDRESS-DUPLICATE")], find: findings }];
+
+/// A NIC, an address that was asked for there, and the hardware addresses that answered.
+type Heard<'a> = (&'a str, IpAddr, &'a [String]);
 
 fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
@@ -22,15 +26,16 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
             .collect();
         let evidence = doc.steps.iter().filter_map(|step| step.evidence(node));
         let neighbours = evidence.filter_map(|one| one.neighbours.as_ref()).flatten();
-        let mut heard: Vec<(&str, IpAddr, &[String])> =
+        let used: Vec<Heard<'_>> =
             neighbours.map(|one| (one.nic.as_str(), one.address, one.macs.as_slice())).collect();
+        let mut heard = used.clone();
         // What the client asked for on its wires itself comes first: it heard everybody who answers.
         if let (NodeId::CLIENT, Some(wires)) = (node, super::wires::told(doc)) {
             let asked = wires.answers.iter().filter(|answer| answer.shares_network);
             let asked = asked.map(|one| (one.nic.as_str(), one.address, one.macs.as_slice()));
             heard.splice(0..0, asked);
         }
-        for (nic, address, macs) in heard {
+        for &(nic, address, macs) in &heard {
             // Behind a router it is the router that answers.
             let direct = here.peers.iter().any(|peer| peer.address == address && peer.router.is_none());
             let strangers: Vec<&String> =
@@ -41,6 +46,10 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
                 continue;
             }
             let list: Vec<&str> = strangers.iter().map(|mac| mac.as_str()).collect();
+            if stands_in(here, address, &heard, &used) && has_received(doc, other, address) {
+                found.push(in_its_place(nic, address, &list.join(", ")));
+                continue;
+            }
             let said = if known {
                 format!("on {nic} both the peer's NIC and {} answered for {address}", list.join(", "))
             } else {
@@ -49,8 +58,7 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
                     list.join(", ")
                 )
             };
-            let severity =
-                if known { pathproof_model::Severity::Error } else { pathproof_model::Severity::Warning };
+            let severity = if known { Severity::Error } else { Severity::Warning };
             let finding = Finding::new("ADDRESS-DUPLICATE", said).with_severity(severity);
             found.push(finding.tell(told::ADDRESS, address));
         }
@@ -58,12 +66,54 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
     found
 }
 
+/// Whether one hardware address alone was heard to answer for an address, on every NIC and all the time, and the kernel is not known to have
+/// sent to another.
+fn stands_in(here: &Environment, address: IpAddr, heard: &[Heard<'_>], used: &[Heard<'_>]) -> bool {
+    let of = |list: &[Heard<'_>]| -> BTreeSet<String> {
+        let answers =
+            list.iter().filter(|(_, asked, _)| *asked == address).flat_map(|(.., macs)| macs.iter());
+        let route = here.peers.iter().filter(|peer| peer.address == address);
+        let macs = answers.chain(route.filter_map(|peer| peer.mac.as_ref()));
+        macs.map(|mac| mac.to_ascii_lowercase()).collect()
+    };
+    // An entry that the kernel had already is no news to a step, and stayed what it was.
+    let (all, used) = (of(heard), of(used));
+    all.len() == 1 && (used.is_empty() || used == all)
+}
+
+/// Whether the host that has an address received there what was sent to it: the ends know each other by their key, so no other host did.
+fn has_received(doc: &ResultDoc, host: NodeId, address: IpAddr) -> bool {
+    let lanes = doc.steps.iter().flat_map(|step| &step.lanes);
+    lanes
+        .filter(|lane| lane.end.node() == host && lane.role.receives())
+        .any(|lane| lane.bytes > 0 && lane.error.is_none() && super::ip_of(&lane.local) == Some(address))
+}
+
+/// Somebody hands on what is meant for the peer: another host that had the address would keep it.
+fn in_its_place(nic: &str, address: IpAddr, mac: &str) -> Finding {
+    let said = format!(
+        "on {nic} {mac}, which no NIC of the peer's has, alone answered for {address}, and what was sent there reached the peer"
+    );
+    let mut finding = Finding::new("ADDRESS-DUPLICATE", said).with_severity(Severity::Info);
+    finding.meaning =
+        "A device answers in the peer's place and hands on to it: a router with proxy ARP, a cloud's network, or what stands before a guest. Nothing is \
+         wrong with that; what passes goes through that device, although both hosts take it for one network."
+            .into();
+    let finding = finding.with_next(
+        "Nothing needs repair where the network is meant to be so. Where both hosts should lie on one wire, look for the router between them that answers \
+         for others (proxy ARP).",
+    );
+    finding.tell(told::ADDRESS, address)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use pathproof_model::environment::PeerRoute;
     use pathproof_model::evidence::NeighbourActivity;
-    use pathproof_model::{Environment, Evidence, Nic, Node, Severity, Step, StepKind, Tool};
+    use pathproof_model::{
+        End, Evidence, LaneResult, LaneRole, Nic, Node, Step, StepKind, Tool, WireAnswer, Wires,
+    };
 
     /// A client that asked for 192.0.2.2, which a NIC with the address `…:02` of the peer's has, and heard `macs`.
     fn document(macs: &[&str], router: Option<&str>) -> ResultDoc {
@@ -100,11 +150,68 @@ mod tests {
     }
 
     #[test]
+    fn one_that_hands_on_what_it_gets_stands_in_the_peers_place() {
+        let told = |macs: &[&str], route: Option<&str>, change: fn(&mut LaneResult)| {
+            let mut doc = document(macs, None);
+            doc.nodes[0].environment.as_mut().unwrap().peers[0].mac = route.map(str::to_owned);
+            let mut lane = LaneResult {
+                end: End::Server,
+                role: LaneRole::Receive,
+                local: Some("192.0.2.2:7797".into()),
+                bytes: 1 << 20,
+                ..LaneResult::default()
+            };
+            change(&mut lane);
+            doc.steps[1].lanes = vec![lane];
+            findings(&doc).into_iter().map(|one| one.severity).collect::<Vec<_>>()
+        };
+        let (own, stranger) = ("02:00:00:00:00:02", "02:00:00:00:00:99");
+        assert_eq!(told(&[stranger], None, |_| {}), [Severity::Info]);
+        assert_eq!(told(&[stranger], Some("02:00:00:00:00:99"), |_| {}), [Severity::Info]);
+        // Nothing came, it came over another address, it was sent, or it broke off.
+        assert_eq!(told(&[stranger], None, |lane| lane.bytes = 0), [Severity::Warning]);
+        let elsewhere: fn(&mut LaneResult) = |lane| lane.local = Some("192.0.2.3:7797".into());
+        assert_eq!(told(&[stranger], None, elsewhere), [Severity::Warning]);
+        assert_eq!(told(&[stranger], None, |lane| lane.role = LaneRole::Send), [Severity::Warning]);
+        // The kernel sent to the peer itself for a while, or to a third: the stranger need not have handed on anything.
+        assert_eq!(told(&[stranger], Some(own), |_| {}), [Severity::Warning]);
+        assert_eq!(told(&[stranger, "02:00:00:00:00:98"], None, |_| {}), [Severity::Warning]);
+        assert_eq!(told(&[stranger, own], None, |_| {}), [Severity::Error]);
+    }
+
+    #[test]
+    fn one_who_answered_on_the_wire_is_held_against_what_the_kernel_sent_to() {
+        let told = |macs: &[&str], route: Option<&str>| {
+            let mut doc = document(&[], None);
+            doc.nodes[0].environment.as_mut().unwrap().peers[0].mac = route.map(str::to_owned);
+            let answer = WireAnswer {
+                nic: "e0".into(),
+                address: "192.0.2.2".parse().unwrap(),
+                shares_network: true,
+                macs: macs.iter().map(|mac| (*mac).to_owned()).collect(),
+            };
+            doc.steps[0].detail.wires = Some(Wires { answers: vec![answer], unasked: vec![] });
+            doc.steps[1].lanes = vec![LaneResult {
+                end: End::Server,
+                local: Some("192.0.2.2:7797".into()),
+                bytes: 1 << 20,
+                ..LaneResult::default()
+            }];
+            findings(&doc).into_iter().map(|one| one.severity).collect::<Vec<_>>()
+        };
+        let (own, stranger) = ("02:00:00:00:00:02", "02:00:00:00:00:99");
+        assert_eq!(told(&[stranger], None), [Severity::Info]);
+        assert_eq!(told(&[stranger], Some(stranger)), [Severity::Info]);
+        assert_eq!(told(&[stranger], Some(own)), [Severity::Warning]);
+        assert_eq!(told(&[stranger, own], Some(stranger)), [Severity::Error]);
+    }
+
+    #[test]
     fn the_peer_itself_and_a_router_on_the_way_are_no_strangers() {
         assert_eq!(findings(&document(&["02:00:00:00:00:02"], None)), vec![]);
         assert_eq!(findings(&document(&["02:00:00:00:00:99"], Some("192.0.2.1"))), vec![]);
         assert_eq!(findings(&document(&[], None)), vec![]);
-        // A peer whose hardware addresses are unknown cannot be told from a stranger.
+        // A peer whose hardware addresses are unknown cannot be distinguished from a stranger.
         let mut unknown = document(&["02:00:00:00:00:99"], None);
         unknown.nodes[1].environment.as_mut().unwrap().nics[0].mac = None;
         assert_eq!(findings(&unknown), vec![]);

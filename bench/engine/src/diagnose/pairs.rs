@@ -22,7 +22,12 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         codes: &[code!("LINK-DOWN")],
-        find: |doc| both_hosts(doc).map_or_else(Vec::new, |(client, server)| without_carrier(client, server)),
+        find: |doc| {
+            both_hosts(doc).map_or_else(Vec::new, |(client, server)| {
+                let found = without_carrier(client, server).into_iter();
+                found.chain(members_without_carrier(client, server)).collect()
+            })
+        },
     },
     Rule {
         codes: &[code!("CHANNEL-NIC-IDLE")],
@@ -233,6 +238,35 @@ fn without_carrier(client: &Environment, server: &Environment) -> Vec<Finding> {
     .collect()
 }
 
+/// Members of a bundle that are down while the others carry on, where the bundle leads to the other host: the rate and the reserve of one cable are gone.
+fn members_without_carrier(client: &Environment, server: &Environment) -> Vec<Finding> {
+    let ends = [(NodeId::CLIENT, client, server), (NodeId::SERVER, server, client)];
+    let told = ends.into_iter().flat_map(|(node, host, other)| {
+        let down = host.nics.iter().filter(|nic| nic.up == Some(true) && nic.carrier == Some(false));
+        let of_bundle = down.filter_map(|nic| Some((nic, named(host, nic.master.as_deref()?)?)));
+        let carries = |bundle: &Nic| {
+            let is_bundle = ["bond", "team"].iter().any(|kind| bundle.is_of_kind(kind));
+            is_bundle && bundle.carrier == Some(true) && leads_to(host, bundle, other)
+        };
+        of_bundle.filter(move |(_, bundle)| carries(bundle)).map(move |(nic, bundle)| {
+            let said = format!(
+                "{}: {} of the bundle {} is up and has no carrier, and the others of it carry on: a cable or a port is missing",
+                whose(node),
+                nic.name,
+                bundle.name
+            );
+            Finding::new("LINK-DOWN", said).tell(told::NIC, nic.name.clone())
+        })
+    });
+    told.collect()
+}
+
+/// Whether a NIC, a VLAN of it or the bridge that it belongs to lies in a network of the other host's.
+fn leads_to(host: &Environment, nic: &Nic, other: &Environment) -> bool {
+    let upon = |one: &&Nic| one.parent.as_ref() == Some(&nic.name) || nic.master.as_ref() == Some(&one.name);
+    shares_network(nic, other) || host.nics.iter().filter(upon).any(|one| shares_network(one, other))
+}
+
 /// Bridges without a port, tunnels and the like have no cable that could be missing.
 fn is_software(nic: &Nic) -> bool {
     const KINDS: [&str; 10] =
@@ -322,6 +356,27 @@ mod tests {
         assert!(findings(&down)[0].evidence.contains("the peer: e1"), "{}", findings(&down)[0].evidence);
         let spare = nic("e9", "192.168.9.1", false, None);
         assert_eq!(codes(&doc(vec![first(1), spare], vec![first(2)])), [""; 0]);
+    }
+
+    #[test]
+    fn a_member_of_a_bundle_without_a_link_is_told_where_the_bundle_leads_to_the_other_host() {
+        let bundle = |n: u8, kind: &str| Nic {
+            kind: Some(kind.into()),
+            ..nic("bond0", &format!("10.9.0.{n}"), true, None)
+        };
+        let member = |name: &str, carrier| {
+            let nic = nic(name, "10.9.0.9", carrier, None);
+            Nic { addresses: vec![], master: Some("bond0".into()), ..nic }
+        };
+        let told = |kind: &str, second: bool, peer: &str| {
+            let ours = vec![bundle(1, kind), member("eth0", true), member("eth1", second)];
+            codes(&doc(ours, vec![nic("e0", peer, true, None)]))
+        };
+        assert_eq!(told("bond", false, "10.9.0.2"), ["LINK-DOWN"]);
+        // All are there; the port of a bridge; a bundle that leads elsewhere.
+        assert_eq!(told("bond", true, "10.9.0.2"), [""; 0]);
+        assert_eq!(told("bridge", false, "10.9.0.2"), [""; 0]);
+        assert!(!told("bond", false, "10.7.0.2").contains(&"LINK-DOWN".to_owned()));
     }
 
     #[test]

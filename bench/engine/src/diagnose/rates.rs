@@ -105,7 +105,7 @@ fn bounded(doc: &ResultDoc, way: Direction) -> Option<Finding> {
         let alike = many >= one * EACH * lanes(several.0) as f64 && is_shared_alike(several.0, one);
         // Threads that ran or stood in line for most of the time are what bounds the one.
         let free = !starved(alone.0) && !starved(several.0) && occupied(alone.0) < CORE_SHARE;
-        return (alike && (free || held_by_network(alone.0)))
+        return (alike && (free || held_by_network(alone.0)) && !fills_its_link(doc, alone))
             .then(|| each_connection(way, alone, several))
             .flatten();
     }
@@ -114,6 +114,12 @@ fn bounded(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     }
     // Where one connection carries as much as several, they meet one limit.
     (one >= many * 0.7).then(|| shared(doc, way, if one >= many { alone } else { several })).flatten()
+}
+
+/// Whether a connection carries what its link does: of a bundle, over one of whose members each goes, several get as many times that, and no
+/// limit is set to any.
+fn fills_its_link(doc: &ResultDoc, (step, rate): Carried<'_>) -> bool {
+    matches!(link_speed(doc, step), LinkSpeed::Known(speed) if rate as f64 >= speed as f64 * LINK_SHARE)
 }
 
 /// What connections that are not treated alike mean, and what to do.
@@ -364,6 +370,35 @@ mod tests {
         assert_eq!(codes(vec![stream(94, 1, 1000), stream(94, 4, 1000)]), ["PATH-RATE-LIMIT"]);
         // Between the two it may be either.
         assert_eq!(codes(vec![stream(50, 1, 1000), stream(90, 4, 1000)]), [""; 0]);
+    }
+
+    #[test]
+    fn connections_that_each_fill_a_member_of_a_bundle_are_held_to_nothing() {
+        use pathproof_model::{End, Environment, Nic, Node};
+        let told = |member_mbit: u64| {
+            let mut steps = vec![stream(940, 1, 1000), stream(3700, 4, 1000)];
+            for step in &mut steps {
+                step.lanes.iter_mut().for_each(|lane| lane.nics = vec!["bond0".into()]);
+                // What it received is not asked here.
+                let quiet = LaneResult { window_ns: 0, cpu_ns: Some(0), ..step.lanes[0].clone() };
+                let there = LaneResult { end: End::Server, role: LaneRole::Receive, ..quiet };
+                step.lanes.push(there);
+            }
+            let nic = |name: &str, kind: &str, mbit: u64, master: Option<&str>| Nic {
+                name: name.into(),
+                kind: Some(kind.into()),
+                speed_bits_per_s: Some(mbit * 1_000_000),
+                master: master.map(Into::into),
+                ..Nic::default()
+            };
+            let bundle = nic("bond0", "bond", 4 * member_mbit, None);
+            let nics = vec![bundle, nic("p0", "ethernet", member_mbit, Some("bond0"))];
+            let host = Environment { nics, ..Environment::default() };
+            let nodes = vec![Node::here(Some(host.clone())), Node::agent("b", Some(host))];
+            let doc = ResultDoc { steps, nodes, ..ResultDoc::new(Tool::default(), "") };
+            findings(&doc).iter().any(|finding| finding.is(pathproof_model::code!("TCP-FLOW-LIMIT")))
+        };
+        assert!(!told(1000) && told(10_000));
     }
 
     #[test]

@@ -177,7 +177,13 @@ fn leaks(node: NodeId, host: &Environment) -> Vec<Finding> {
     let leak = |peer: &pathproof_model::environment::PeerRoute| {
         let by = peer.nic.as_deref()?;
         let taken = host.nics.iter().find(|nic| nic.name == by)?;
-        let meant = host.nics.iter().find(|nic| nic.carrier != Some(false) && holds(nic, peer.address))?;
+        // The routes of a VRF are its own: what leads there is asked from within, and not known here.
+        let within = |nic: &&Nic| {
+            let master = nic.master.as_ref();
+            master.is_some_and(|name| host.nics.iter().any(|one| one.name == *name && one.is_of_kind("vrf")))
+        };
+        let mut reached = host.nics.iter().filter(|nic| !within(nic));
+        let meant = reached.find(|nic| nic.carrier != Some(false) && holds(nic, peer.address))?;
         if meant.name == taken.name || holds(taken, peer.address) || taken.is_loopback() {
             return None;
         }
@@ -229,6 +235,29 @@ mod tests {
         let mut doc = ResultDoc::new(Tool::default(), "");
         doc.nodes = vec![Node::here(Some(host))];
         findings(&doc).into_iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn a_nic_in_a_vrf_has_routes_of_its_own_and_leaks_nothing() {
+        let told = |kind: &str| {
+            let nic = |name: &str, address: &str, master: Option<&str>| Nic {
+                name: name.into(),
+                addresses: vec![NicAddress { address: address.parse().unwrap(), prefix_len: 24 }],
+                master: master.map(Into::into),
+                ..Nic::default()
+            };
+            let domain = Nic { name: "mgmt".into(), kind: Some(kind.into()), ..Nic::default() };
+            let peer = PeerRoute { nic: Some("e0".into()), ..PeerRoute::to("10.9.1.2".parse().unwrap()) };
+            let host = Environment {
+                nics: vec![nic("e0", "10.9.0.1", None), nic("e1", "10.9.1.1", Some("mgmt")), domain],
+                peers: vec![peer],
+                ..Environment::default()
+            };
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            doc.nodes = vec![Node::here(Some(host))];
+            findings(&doc).into_iter().map(|finding| finding.code).collect::<Vec<_>>()
+        };
+        assert_eq!((told("vrf"), told("bridge")), (vec![], vec!["ROUTE-LEAK".to_owned()]));
     }
 
     #[test]

@@ -1,25 +1,35 @@
 //! What became of the options and the segment size that both ends of a connection ask for.
 
+mod cookies;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use pathproof_model::code;
+use pathproof_model::told;
 use pathproof_model::{
     Connection, Direction, End, Environment, Finding, FollowUp, LaneResult, LaneRole, NodeId, ResultDoc,
     Severity, Step,
 };
 
-use super::Rule;
+use super::{Rule, whose};
 
 pub(super) const RULES: &[Rule] = &[
-    Rule { codes: &[code!("TCP-OPTIONS")], find: |doc| stripped(doc).into_iter().collect() },
+    Rule { codes: &[code!("TCP-OPTIONS")], find: options },
     Rule { codes: &[code!("TCP-MSS-CLAMPED")], find: |doc| clamped(doc).into_iter().collect() },
 ];
+
+fn options(doc: &ResultDoc) -> Vec<Finding> {
+    let ways = [Direction::Out, Direction::In];
+    stripped(doc).into_iter().chain(ways.into_iter().filter_map(|way| unusable(doc, way))).collect()
+}
 
 fn on(host: Option<&Environment>, name: &str) -> bool {
     // Time stamps have two ways of being on.
     host.and_then(|host| host.settings.get(name)).is_some_and(|value| value != "0")
 }
+
+const STAMPS: &str = "net.ipv4.tcp_timestamps";
 
 /// Options that both hosts are set to use, and that their connections did not have.
 fn stripped(doc: &ResultDoc) -> Option<Finding> {
@@ -31,16 +41,89 @@ fn stripped(doc: &ResultDoc) -> Option<Finding> {
         let ours = if lane.end == End::Client { &lane.local } else { &lane.remote };
         ways.entry(super::ip_of(ours)).or_default().extend(lane.connection.as_ref());
     }
-    let (way, missing, count) = ways.iter().find_map(|(way, connections)| {
+    let (way, missing, connections) = ways.iter().find_map(|(way, connections)| {
         let missing = lacking(&both, connections);
-        (!missing.is_empty()).then_some((way, missing, connections.len()))
+        (!missing.is_empty()).then_some((way, missing, connections))
     })?;
-    let whose = way.filter(|_| ways.len() > 1).map_or_else(String::new, |ip| format!(" of {ip}"));
+    let of = way.filter(|_| ways.len() > 1).map_or_else(String::new, |ip| format!(" of {ip}"));
     let said = format!(
-        "both hosts are set to use {}, and none of {count} connections{whose} had them",
-        missing.join(" and ")
+        "both hosts are set to use {}, and none of {} connections{of} had them",
+        missing.join(" and "),
+        connections.len()
     );
+    // Where both want time stamps and have none, something on the way took those.
+    let without_stamps = !both(STAMPS) && connections.iter().all(|one| one.timestamps == Some(false));
+    if let Some(cookies) = cookies::of_all(doc).filter(|_| without_stamps) {
+        let off = [(NodeId::CLIENT, client), (NodeId::SERVER, server)];
+        let off: Vec<NodeId> =
+            off.into_iter().filter(|(_, host)| !on(*host, STAMPS)).map(|(node, _)| node).collect();
+        return Some(cookies.without_options(&said, &off));
+    }
     Some(Finding::new("TCP-OPTIONS", said))
+}
+
+/// Selective acknowledgements that come, and of which the sending kernel can make nothing.
+fn unusable(doc: &ResultDoc, way: Direction) -> Option<Finding> {
+    /// Where they are what they should be, losses by the hundred make none.
+    const MANY: u64 = 10;
+    let end = if way == Direction::Out { End::Client } else { End::Server };
+    let (node, sent) = (end.node(), discarded(doc, end)?);
+    if sent.acknowledgements < MANY || sent.timeouts == 0 || sent.again == 0 {
+        return None;
+    }
+    let other = discarded(doc, end.other()).is_some_and(|other| other.acknowledgements == 0);
+    let said = format!(
+        "{}: {} threw away {} selective acknowledgements, which name nothing that it has sent (TCPSACKDiscard), sent {} segments again and waited \
+         for a timer {} times{}",
+        way.name(),
+        whose(node),
+        sent.acknowledgements,
+        sent.again,
+        sent.timeouts,
+        if other { "; the other way none was thrown away" } else { "" }
+    );
+    let mut finding = Finding::new("TCP-OPTIONS", said).with_severity(Severity::Error);
+    finding.meaning =
+        "Something between the hosts gives segments other sequence numbers, and leaves those in selective acknowledgements (SACK) as they were: the \
+         sender learns of no loss before a timer runs out, and each costs 200 ms and more."
+            .into();
+    let finding = finding
+        .with_next(
+            "Look for a firewall or load balancer on the way that makes sequence numbers random, and turn that off for these hosts (pathproof explain \
+             TCP-OPTIONS says where), or let it change the numbers in SACK as well.",
+        )
+        .tell(told::DIRECTION, way);
+    Some(finding.with("sack_discarded", sent.acknowledgements).with("timeouts", sent.timeouts))
+}
+
+/// What a sending end threw away, and what that cost.
+#[derive(Default)]
+struct Discarded {
+    acknowledgements: u64,
+    again: u64,
+    timeouts: u64,
+}
+
+/// Over the steps in which lanes of `end` sent with selective acknowledgements; `None` where none did, or nobody counted.
+fn discarded(doc: &ResultDoc, end: End) -> Option<Discarded> {
+    let mut sum: Option<Discarded> = None;
+    for step in measured(doc) {
+        let senders = step.lanes.iter().filter(|lane| lane.end == end && lane.role.sends());
+        let connections = senders.filter_map(|lane| lane.connection.as_ref());
+        let mut with_sack = connections.filter(|one| one.selective_acknowledgements == Some(true)).peekable();
+        let counted = step.evidence(end.node()).and_then(|evidence| {
+            Some((evidence.tcp_options.as_ref()?.sack_discarded?, evidence.tcp.as_ref()?))
+        });
+        let (Some(_), Some((acknowledgements, tcp))) = (with_sack.peek(), counted) else { continue };
+        let sum = sum.get_or_insert_default();
+        if acknowledgements > 0 {
+            let again = with_sack.filter_map(|one| one.counts.retransmitted_segments);
+            sum.acknowledgements = sum.acknowledgements.saturating_add(acknowledgements);
+            sum.again = again.fold(sum.again, u64::saturating_add);
+            sum.timeouts = sum.timeouts.saturating_add(tcp.timeouts.unwrap_or(0));
+        }
+    }
+    sum
 }
 
 /// Steps whose connections say what the path lets through: those of the plan, and those of a NIC by itself.
@@ -54,7 +137,7 @@ fn lacking(both: &impl Fn(&str) -> bool, connections: &[&Connection]) -> Vec<&'s
         !connections.is_empty() && connections.iter().all(|connection| has(connection) == Some(false))
     };
     let mut missing = Vec::new();
-    if both("net.ipv4.tcp_timestamps") && lacked(|c| c.timestamps) {
+    if both(STAMPS) && lacked(|c| c.timestamps) {
         missing.push("time stamps (tcp_timestamps)");
     }
     if both("net.ipv4.tcp_sack") && lacked(|c| c.selective_acknowledgements) {
@@ -108,10 +191,14 @@ fn clamped(doc: &ResultDoc) -> Option<Finding> {
             // Half of what the path carries, and less: jumbo frames are paid for and not used.
             let wasted = segment * 2 < u64::from(carried);
             let severity = if wasted { Severity::Error } else { Severity::Warning };
-            let own = announced(step, lane).filter(|announced| *announced <= segment + OPTIONS_BYTES);
-            let finding = match own {
-                Some(announced) => announced_small(said, super::whose(lane.end.other().node()), announced),
-                None => Finding::new("TCP-MSS-CLAMPED", said),
+            let announced = announced(step, lane);
+            let held = announced.filter(|announced| cookies::hold(lane, local, segment, *announced));
+            let finding = match (announced, held.and_then(|_| cookies::of_all(doc))) {
+                (Some(announced), _) if announced <= segment + OPTIONS_BYTES => {
+                    announced_small(said, whose(lane.end.other().node()), announced)
+                }
+                (_, Some(cookies)) => cookies.small(&said),
+                (_, None) => Finding::new("TCP-MSS-CLAMPED", said),
             };
             return Some(
                 finding.with_severity(severity).with("segment_bytes", segment).with("ip_mtu_bytes", carried),
@@ -157,7 +244,10 @@ fn limited(step: &Step) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{MtuLimit, MtuPath, MtuRoute, Node, StepKind, StepSpec, Tool, TrafficSpec};
+    use pathproof_model::evidence::{ConnectionCounts, TcpCounts, TcpOptionCounts};
+    use pathproof_model::{
+        Evidence, MtuLimit, MtuPath, MtuRoute, Node, StepKind, StepSpec, Tool, TrafficSpec,
+    };
 
     const SETTINGS: [&str; 3] =
         ["net.ipv4.tcp_timestamps", "net.ipv4.tcp_sack", "net.ipv4.tcp_window_scaling"];
@@ -220,6 +310,14 @@ mod tests {
         carried: u32,
         change: impl FnOnce(&mut Step, &mut MtuPath),
     ) -> Option<Finding> {
+        clamp_doc(segment, carried, |doc, path| change(&mut doc.steps[0], path))
+    }
+
+    fn clamp_doc(
+        segment: u64,
+        carried: u32,
+        change: impl FnOnce(&mut ResultDoc, &mut MtuPath),
+    ) -> Option<Finding> {
         let lane = LaneResult {
             end: End::Client,
             role: LaneRole::Send,
@@ -258,7 +356,7 @@ mod tests {
             elapsed_ns: 0,
             tried: vec![],
         };
-        change(&mut doc.steps[0], &mut path);
+        change(&mut doc, &mut path);
         let mut probed = Step::new(StepKind::Mtu, "path MTU");
         probed.detail.paths = Some(vec![path]);
         doc.steps.push(probed);
@@ -289,6 +387,131 @@ mod tests {
             step.detail.paths = Some(vec![back]);
         };
         assert_eq!(clamp(536, 1500, back), None);
+    }
+
+    fn evidence(end: End, tcp_options: TcpOptionCounts, timeouts: u64) -> Evidence {
+        let tcp = TcpCounts { timeouts: Some(timeouts), ..TcpCounts::still() };
+        Evidence { node: end.node(), tcp: Some(tcp), tcp_options: Some(tcp_options), ..Evidence::default() }
+    }
+
+    /// The server set to answer by cookies so, and what it counted.
+    fn with_cookies(doc: &mut ResultDoc, setting: &str, accepted: u64) {
+        let server = doc.nodes[1].environment.as_mut().unwrap();
+        server.settings.insert("net.ipv4.tcp_syncookies".into(), setting.into());
+        let counts = TcpOptionCounts { cookies_accepted: Some(accepted), ..TcpOptionCounts::still() };
+        doc.steps[0].evidence = vec![evidence(End::Server, counts, 0)];
+    }
+
+    #[test]
+    fn options_that_a_cookie_does_not_keep_were_not_taken_away_on_the_way() {
+        let told = |stamps: &str, setting: &str, accepted: u64| {
+            let lanes =
+                [End::Client, End::Server].map(|end| LaneResult { end, ..with_options([Some(false); 3]) });
+            let mut doc = document(["1", "1"], lanes.to_vec());
+            let client = doc.nodes[0].environment.as_mut().unwrap();
+            client.settings.insert(STAMPS.into(), stamps.into());
+            with_cookies(&mut doc, setting, accepted);
+            stripped(&doc).unwrap()
+        };
+        let always = told("0", "2", 1);
+        assert!(always.evidence.contains("selective") && always.evidence.contains("scaling"), "{always:?}");
+        assert!(always.evidence.contains("the peer accepted 1 connections by a SYN cookie"), "{always:?}");
+        assert!(always.evidence.ends_with("turned off at this host"), "{always:?}");
+        assert!(
+            always.next.contains("On the peer: `sysctl -w net.ipv4.tcp_syncookies=1`."),
+            "{}",
+            always.next
+        );
+        // A queue that was full.
+        let full = told("0", "1", 1);
+        assert!(full.evidence.contains("by a SYN cookie, and"), "{full:?}");
+        assert!(full.next.contains("tcp_max_syn_backlog"), "{}", full.next);
+        // None was answered so; and time stamps, which a cookie does not take away, are gone, too.
+        for other in [told("0", "2", 0), told("0", "1", 0), told("1", "2", 1)] {
+            assert!(!other.evidence.contains("cookie") && other.next.contains("firewall"), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn segments_that_a_cookie_holds_no_more_of_are_not_clamped_on_the_way() {
+        let told = |segment: u64, announced: u64, end: End, accepted: u64| {
+            let counts =
+                ConnectionCounts { announced_segment_bytes: Some(announced), ..ConnectionCounts::still() };
+            let other = LaneResult {
+                end: end.other(),
+                role: LaneRole::Receive,
+                connection: Some(Connection { counts, ..Connection::default() }),
+                ..LaneResult::default()
+            };
+            let mut cookies = document(["1", "1"], vec![]);
+            with_cookies(&mut cookies, "2", accepted);
+            // The path of `clamp_told` goes out from 10.0.0.1; back, the addresses change their places.
+            let finding = clamp_doc(segment, 9000, |doc, path| {
+                let lane = &mut doc.steps[0].lanes[0];
+                lane.end = end;
+                if end == End::Server {
+                    std::mem::swap(&mut lane.local, &mut lane.remote);
+                    path.direction = Direction::In;
+                }
+                doc.steps[0].lanes.push(other);
+                doc.steps[0].evidence = std::mem::take(&mut cookies.steps[0].evidence);
+                doc.nodes = std::mem::take(&mut cookies.nodes);
+            });
+            finding.unwrap()
+        };
+        let small = told(1448, 8948, End::Server, 1);
+        assert!(small.evidence.contains("holds no segment size above 1460 bytes"), "{small:?}");
+        assert!(small.next.contains("tcp_syncookies=1") && !small.next.contains("maxseg"), "{}", small.next);
+        assert_eq!(small.severity, Severity::Error);
+        // None was accepted so, the end that dials sends, and a size that another one lowered before the cookie.
+        for other in [
+            told(1448, 8948, End::Server, 0),
+            told(1448, 8948, End::Client, 1),
+            told(524, 8948, End::Server, 1),
+        ] {
+            assert!(!other.evidence.contains("cookie") && other.next.contains("clamps"), "{other:?}");
+        }
+        // What the receiver itself asks for comes first.
+        assert!(told(1448, 1460, End::Server, 1).evidence.contains("itself announces"));
+    }
+
+    #[test]
+    fn acknowledgements_that_name_other_numbers_are_told_of_the_way_that_is_sent() {
+        let told = |sack: Option<bool>, discarded: Option<u64>, timeouts: u64, back: u64| {
+            let counts = ConnectionCounts { retransmitted_segments: Some(40), ..ConnectionCounts::still() };
+            let step = |end: End, discarded: Option<u64>| {
+                let connection = Connection {
+                    selective_acknowledgements: sack,
+                    counts: counts.clone(),
+                    ..Connection::default()
+                };
+                let mut step = Step::new(StepKind::Stream, "tcp stream");
+                step.lanes = vec![LaneResult {
+                    end,
+                    role: LaneRole::Send,
+                    connection: Some(connection),
+                    ..LaneResult::default()
+                }];
+                let counted = TcpOptionCounts { sack_discarded: discarded, ..TcpOptionCounts::still() };
+                step.evidence = vec![evidence(end, counted, timeouts)];
+                step
+            };
+            let steps = vec![step(End::Client, discarded), step(End::Server, Some(back))];
+            options(&ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") })
+        };
+        let found = told(Some(true), Some(60), 4, 0);
+        assert_eq!((found.len(), found[0].severity), (1, Severity::Error), "{found:?}");
+        assert_eq!(found[0].told(told::DIRECTION), Some(Direction::Out));
+        assert!(found[0].evidence.contains("out: this host threw away 60 selective"), "{found:?}");
+        assert!(found[0].evidence.ends_with("the other way none was thrown away"), "{found:?}");
+        let both = told(Some(true), Some(60), 4, 50);
+        assert_eq!(both.len(), 2);
+        assert!(both.iter().all(|one| one.evidence.ends_with("times")), "{both:?}");
+        // A few, no timer, a kernel that does not count, and connections without.
+        assert_eq!(told(Some(true), Some(9), 4, 0), []);
+        assert_eq!(told(Some(true), Some(60), 0, 0), []);
+        assert_eq!(told(Some(true), None, 4, 0), []);
+        assert_eq!(told(Some(false), Some(60), 4, 0), []);
     }
 
     #[test]

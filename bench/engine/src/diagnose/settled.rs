@@ -50,6 +50,11 @@ fn is_refusal(finding: &Finding) -> bool {
     finding.is(code!("RP-FILTER")) && finding.severity == Severity::Error && counted.is_some_and(|n| n > 0)
 }
 
+/// Whether a sender throws away what it is told of losses one way: the options that it has are of no use then.
+fn is_deaf(finding: &Finding) -> bool {
+    finding.is(code!("TCP-OPTIONS")) && finding.told(told::DIRECTION).is_some()
+}
+
 /// Takes out what others explain, and gives what is left the commands that need the document as a whole.
 pub fn settle(doc: &mut ResultDoc) {
     super::sizes::complete(doc);
@@ -69,8 +74,8 @@ fn explain(doc: &mut ResultDoc) {
         };
         known.iter().filter(explains).any(|one| is_about_the_same(one, finding))
     };
-    // What holds one way back says why that is the slower one, and takes that over: the way that a policer holds back, and the way of
-    // connections that an end lets too little be on the way of.
+    // What holds one way back says why that is the slower one, and takes that over: the way that a policer holds back, or a sender that hears of
+    // no loss, and the way of connections that an end lets too little be on the way of.
     let slower: Vec<(Direction, bool)> = doc
         .findings
         .iter()
@@ -79,7 +84,7 @@ fn explain(doc: &mut ResultDoc) {
         .collect();
     let mut known_ways = vec![];
     for finding in &mut doc.findings {
-        let policed = finding.is(code!("PATH-POLICED"));
+        let policed = finding.is(code!("PATH-POLICED")) || is_deaf(finding);
         let window = finding.is(code!("TCP-WINDOW")) || finding.is(code!("TCP-SEND-BUFFER"));
         let way = finding.told(told::DIRECTION);
         let explains =
@@ -93,13 +98,18 @@ fn explain(doc: &mut ResultDoc) {
         let slower = finding.told(told::SLOWER);
         finding.is(code!("PATH-ASYMMETRIC")) && slower.is_some_and(|slower| known_ways.contains(&slower))
     };
-    // Connections under a policer stand until their timers run out.
-    let policed: Vec<Direction> = doc
-        .findings
-        .iter()
-        .filter(|finding| finding.is(code!("PATH-POLICED")))
-        .filter_map(|finding| finding.told(told::DIRECTION))
-        .collect();
+    // Connections under a policer stand until their timers run out, and so do those whose sender hears of no loss: it sends again as much and
+    // as late as if packets were thrown away without a queue.
+    let ways_of = |is: &dyn Fn(&Finding) -> bool| -> Vec<Direction> {
+        let found = doc.findings.iter().filter(|finding| is(finding));
+        found.filter_map(|finding| finding.told(told::DIRECTION)).collect()
+    };
+    let deaf = ways_of(&is_deaf);
+    let policed = ways_of(&|finding: &Finding| finding.is(code!("PATH-POLICED")) || is_deaf(finding));
+    let seems_policed = |finding: &Finding| {
+        finding.is(code!("PATH-POLICED"))
+            && finding.told(told::DIRECTION).is_some_and(|way| deaf.contains(&way))
+    };
     let ways: Vec<Option<Direction>> = doc.steps.iter().map(|step| step.direction).collect();
     let policed_stall = |finding: &Finding| {
         let way = finding.step.and_then(|at| ways.get(at).copied()).flatten();
@@ -139,7 +149,8 @@ fn explain(doc: &mut ResultDoc) {
     };
     doc.findings.retain(|finding| {
         let held = fell(finding) || reset_slow(finding);
-        !held && !explained(finding) && !slower_way(finding) && !policed_stall(finding) && !refused(finding)
+        let seems = seems_policed(finding) || policed_stall(finding);
+        !held && !seems && !explained(finding) && !slower_way(finding) && !refused(finding)
     });
 }
 
@@ -208,6 +219,32 @@ mod tests {
         // The window of one connection that several together do not have, and one of the other way.
         let open = [left(Direction::Out, false), left(Direction::In, true)];
         assert!(open.iter().all(|left| left.len() == 2 && left[1].told(told::SLOWER).is_none()), "{open:?}");
+    }
+
+    #[test]
+    fn a_sender_that_hears_of_no_loss_looks_policed_and_slow_that_way_alone() {
+        let left = |deaf: Option<Direction>| {
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            let options = Finding::new("TCP-OPTIONS", "seen");
+            let options = match deaf {
+                Some(way) => options.tell(told::DIRECTION, way),
+                None => options,
+            };
+            let way = Direction::Out;
+            doc.steps = vec![Step { direction: Some(way), ..Step::new(StepKind::Stream, "tcp stream") }];
+            doc.findings = vec![
+                options,
+                Finding { step: Some(0), ..Finding::new("TCP-STALL", "seen") },
+                Finding::new("PATH-POLICED", "seen").tell(told::DIRECTION, way),
+                Finding::new("PATH-ASYMMETRIC", "seen").tell(told::SLOWER, way),
+            ];
+            settle(&mut doc);
+            doc.findings.into_iter().map(|finding| finding.code).collect::<Vec<_>>()
+        };
+        assert_eq!(left(Some(Direction::Out)), ["TCP-OPTIONS"]);
+        // The other way, and options that are missing both ways, leave the policer what it is: it explains the rest.
+        assert_eq!(left(Some(Direction::In)), ["TCP-OPTIONS", "PATH-POLICED"]);
+        assert_eq!(left(None), ["TCP-OPTIONS", "PATH-POLICED"]);
     }
 
     #[test]

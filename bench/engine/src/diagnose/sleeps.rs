@@ -8,7 +8,8 @@ use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{Finding, NodeId, ResultDoc, Severity, Step};
 
-use super::{Rule, busy, hosts, lost, planned, pressed, round_trips};
+use super::{Rule, both_hosts, busy, hosts, lost, planned, pressed, round_trips};
+use crate::networks::ways;
 
 /// The shortest retransmission timer of a kernel on a short path is 200 ms, of Linux as of Windows, and a loss probe of a single segment waits
 /// for as long.
@@ -27,7 +28,7 @@ pub(super) const RULES: &[Rule] =
     &[Rule { codes: &[code!("PATH-SLEEPS"), code!("HOST-BUSY")], find: findings }];
 
 fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    sleeps(doc).or_else(|| wakes(doc)).into_iter().collect()
+    sleeps(doc).or_else(|| wakes(doc)).into_iter().chain(beside(doc)).collect()
 }
 
 fn sleeps(doc: &ResultDoc) -> Option<Finding> {
@@ -114,6 +115,48 @@ fn wakes(doc: &ResultDoc) -> Option<Finding> {
     })
 }
 
+/// Networks beside the session's: nothing goes over them while connections are left silent but one that is used every half second or so. Where that
+/// itself wakes the path each time, nearly all its answers are late.
+fn beside(doc: &ResultDoc) -> Vec<Finding> {
+    let Some((_, trips)) = round_trips(doc).filter(|_| !lost(doc, None) && !hosts::stands_still(doc)) else {
+        return vec![];
+    };
+    let ways = both_hosts(doc).map_or_else(Vec::new, |(client, server)| ways(client, server));
+    let records = planned(doc)
+        .flat_map(|step| step.detail.left_silent.iter().flatten().map(move |record| (step, record)));
+    let told = records.filter_map(|(step, record)| {
+        let subnet = record.subnet.as_ref()?;
+        let took = &record.used_answered_ns;
+        let late: Vec<u64> = took.iter().copied().filter(|ns| *ns >= trips.p90.saturating_add(TIMER_NS)).collect();
+        // A path that stands still now and then makes some of them late, and one that is long all of them, without a segment that is sent again.
+        let again = sent_again(step)?;
+        if late.len() < SEVERAL || late.len() * 3 < took.len() * 2 || again < late.len() as u64 {
+            return None;
+        }
+        let after_ns = late.iter().copied().min()?;
+        let way = ways.iter().find(|way| way.subnet == *subnet);
+        let nic = way.zip(doc.environment(NodeId::CLIENT)).and_then(|(way, host)| {
+            host.nics.iter().find(|nic| nic.addresses.iter().any(|one| one.address == way.client))
+        });
+        let said = format!(
+            "over {subnet}{}: of {} questions over a connection that was used twice a second, {} took {} and more to be answered, and {again} segments had \
+             to be sent again, where idle round trips of the session take {}; what is sent all the time is not lost",
+            nic.map_or_else(String::new, |nic| format!(" ({})", nic.name)),
+            took.len(),
+            late.len(),
+            Nanoseconds(after_ns),
+            Nanoseconds(trips.p90)
+        );
+        let finding = Finding::new("PATH-SLEEPS", said).with("answered_after_ns", after_ns).with("subnet", subnet.as_str());
+        let finding = finding.tell(told::PART, late.len() as u64).tell(told::OF, took.len() as u64);
+        Some(match nic {
+            Some(nic) => finding.tell(told::LOCAL_NIC, nic.name.clone()),
+            None => finding,
+        })
+    });
+    told.collect()
+}
+
 /// Segments that both hosts sent again during a step, where both say.
 fn sent_again(step: &Step) -> Option<u64> {
     let of = |node| step.evidence(node).and_then(|one| one.tcp.as_ref()?.retransmitted);
@@ -149,6 +192,7 @@ mod tests {
                     answered_after_ns: Some(ms * MS),
                 })
                 .collect(),
+            used_answered_ns: vec![],
         };
         let ways = [Direction::Out, Direction::In].into_iter().zip(after_ms);
         step.detail.left_silent = Some(ways.map(record).collect());
@@ -225,5 +269,32 @@ mod tests {
         // What sleeps after three seconds.
         assert_eq!(some([&[1, 1, 203, 204], &[1, 1, 204, 203]]), 1);
         assert_eq!(some([&[1, 1, 1, 1], &[2, 1, 1, 60]]), 0);
+    }
+
+    #[test]
+    fn a_second_network_that_sleeps_is_told_by_the_connection_that_was_used_there() {
+        let told = |took_ms: &[u64], again: Option<[u64; 2]>| {
+            let mut step = silent([&[1, 1, 1, 1], &[1, 1, 1, 1]], again, false);
+            step.detail.left_silent = Some(vec![SilentRecord {
+                direction: Direction::Out,
+                subnet: Some("10.9.1.0/24".into()),
+                tried: vec![],
+                used_answered_ns: took_ms.iter().map(|ms| ms * MS).collect(),
+            }]);
+            told(vec![step, trips(60)])
+        };
+        let found = told(&[412, 408, 3, 411, 409], Some([5, 4]));
+        assert_eq!((found.len(), &*found[0].code), (1, "PATH-SLEEPS"));
+        assert!(found[0].evidence.contains("over 10.9.1.0/24: of 5 questions"), "{}", found[0].evidence);
+        // One that stands still now and then; one that is that long, or a host that is late; nobody counted; an awake one.
+        for (took_ms, again) in [
+            (&[1, 1, 700, 1, 650, 640][..], Some([9, 9])),
+            (&[412, 408, 411, 409], Some([1, 1])),
+            (&[412, 408, 411, 409], None),
+            (&[1, 1, 2, 1], Some([0, 0])),
+            (&[], Some([9, 9])),
+        ] {
+            assert_eq!(told(took_ms, again), [], "{took_ms:?}");
+        }
     }
 }

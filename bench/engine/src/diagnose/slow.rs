@@ -15,6 +15,7 @@ use pathproof_model::{Direction, End, Finding, FollowUp, NodeId, ResultDoc, Step
 
 use super::rates::{full_core, is_flat, is_steady};
 use super::{Rule, busy};
+use crate::channels::packet_path::is_tunnel;
 
 /// So many times as much must the best of them carry.
 const FACTOR: f64 = 2.5;
@@ -167,6 +168,12 @@ fn swallowed(doc: &ResultDoc, nic: &str) -> bool {
     })
 }
 
+/// Whether a NIC is a tunnel: what goes by it goes by another one of the host as well, and is packed first, which costs what it costs.
+fn carries_packed(doc: &ResultDoc, nic: &str) -> bool {
+    let host = doc.environment(NodeId::CLIENT);
+    host.is_some_and(|host| host.nics.iter().any(|one| one.name == nic && is_tunnel(one)))
+}
+
 fn slow(
     doc: &ResultDoc,
     way: Direction,
@@ -175,7 +182,7 @@ fn slow(
     (like, best): (&str, &Best<'_>),
 ) -> Option<Finding> {
     let factor = best.rate as f64 / own.rate.max(1) as f64;
-    if nic == like || factor < FACTOR || own.rate == 0 && swallowed(doc, nic) {
+    if nic == like || factor < FACTOR || own.rate == 0 && swallowed(doc, nic) || carries_packed(doc, nic) {
         return None;
     }
     // Of nothing there is no multiple.
@@ -261,6 +268,27 @@ mod tests {
         let found = told(vec![stream("e0", 190, 5), stream("e1", 19, 5)]);
         assert!(found.len() == 1 && found[0].contains("e1 carries 19.0 Mbit/s out"), "{found:?}");
         assert!(found[0].contains("e0 190.0 Mbit/s (10.0 times as much)"), "{found:?}");
+    }
+
+    #[test]
+    fn a_tunnel_over_a_nic_is_no_slow_one_beside_it() {
+        let told = |kind: Option<&str>| {
+            let nic = |name: &str, kind: Option<&str>| Nic {
+                name: name.into(),
+                kind: kind.map(Into::into),
+                ..Nic::default()
+            };
+            let host =
+                Environment { nics: vec![nic("e0", None), nic("wg0", kind)], ..Environment::default() };
+            let steps = vec![stream("e0", 190, 5), stream("wg0", 19, 5)];
+            let mut doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
+            doc.nodes = vec![Node::here(Some(host))];
+            findings(&doc).len()
+        };
+        assert_eq!(
+            (told(Some("wireguard")), told(Some("vxlan")), told(Some("vlan")), told(None)),
+            (0, 0, 1, 1)
+        );
     }
 
     #[test]

@@ -32,18 +32,26 @@ fn prefixes(client: &Environment, server: &Environment) -> Option<Finding> {
     let all = |host: &Environment| -> Vec<(String, IpAddr, u8)> {
         let of =
             |nic: &Nic| of_a_network(nic).map(|(ip, len)| (nic.name.clone(), ip, len)).collect::<Vec<_>>();
-        host.nics.iter().flat_map(of).collect()
+        host.nics.iter().filter(|nic| !leads_inside(host, nic)).flat_map(of).collect()
     };
-    let theirs = all(server);
-    for (nic, ip, len) in all(client) {
+    let (ours, theirs) = (all(client), all(server));
+    let has = |all: &[(String, IpAddr, u8)], ip: IpAddr, len: u8| {
+        all.iter().any(|(_, one, its)| {
+            *its == len && one.is_ipv4() == ip.is_ipv4() && network(*one, len) == network(ip, len)
+        })
+    };
+    for (nic, ip, len) in &ours {
+        let (ip, len) = (*ip, *len);
         let odd = theirs.iter().find(|(_, other, other_len)| {
             let shorter = len.min(*other_len);
             ip.is_ipv4() == other.is_ipv4()
                 && ip != *other
                 && len != *other_len
                 && network(ip, shorter) == network(*other, shorter)
-                // A default-sized network of many others (10.0.0.0/8 beside 10.1.2.0/24) is a route, no mistake, where another pair fits.
-                && !theirs.iter().any(|(_, third, third_len)| *third_len == len && network(*third, len) == network(ip, len))
+                // A default-sized network of many others (10.0.0.0/8 beside 10.1.2.0/24) is a route, no mistake, where another pair fits: one of
+                // either address.
+                && !has(&theirs, ip, len)
+                && !has(&ours, *other, *other_len)
         });
         if let Some((other_nic, other, other_len)) = odd {
             let said = format!("{nic} here is {ip}/{len}, {other_nic} of the peer is {other}/{other_len}");
@@ -51,6 +59,14 @@ fn prefixes(client: &Environment, server: &Environment) -> Option<Finding> {
         }
     }
     None
+}
+
+/// A bridge to which nothing but virtual NICs belongs, as those of containers and guests: its network ends in the host.
+fn leads_inside(host: &Environment, nic: &Nic) -> bool {
+    const KINDS: [&str; 4] = ["veth", "tun", "macvtap", "netkit"];
+    let is_virtual = |port: &Nic| port.kind.as_deref().is_some_and(|kind| KINDS.contains(&kind));
+    let mut ports = host.nics.iter().filter(|port| port.master.as_ref() == Some(&nic.name));
+    nic.is_of_kind("bridge") && ports.all(is_virtual)
 }
 
 /// The reverse path filter that refuses what arrives at a NIC which the route back does not name.
@@ -88,6 +104,8 @@ fn filters(doc: &ResultDoc, node: NodeId, host: &Environment) -> Option<Finding>
     }
     // A session or a step that fell silent between such hosts is what it does once a packet takes the other NIC.
     let lost = doc.error.as_ref().into_iter().chain(doc.steps.iter().filter_map(|step| step.error.as_ref()));
+    // One that ended because bytes were changed on the way did not fall silent.
+    let lost = lost.filter(|error| !error.tells_of_changed_bytes());
     let mut lost = lost.filter(|error| matches!(error.kind, ErrorKind::PeerLost | ErrorKind::Timeout));
     let harmed = silent && refused > 0 || lost.next().is_some();
     if open.is_none() && !harmed {
@@ -165,6 +183,31 @@ mod tests {
         assert_eq!(codes(one(24), vec![nic("b", "10.0.2.2", 24, 0)]), [""; 0]);
         // A wide network of something else beside one that fits.
         assert_eq!(codes(one(24), vec![nic("b", "10.0.1.2", 24, 0), nic("c", "10.9.0.1", 8, 0)]), [""; 0]);
+    }
+
+    #[test]
+    fn a_network_of_containers_within_the_one_that_both_share_is_no_mistake() {
+        let lan = |last: u8| nic("lan", &format!("10.1.2.{last}"), 8, 0);
+        let pods = |kind: &str| Nic { kind: Some(kind.into()), ..nic("pods", "10.88.0.1", 16, 0) };
+        assert_eq!(codes(vec![lan(3), pods("bridge")], vec![lan(4)]), [""; 0]);
+        assert_eq!(
+            codes(vec![lan(4)], vec![lan(3), pods("wireguard")]),
+            [""; 0],
+            "its address fits another one"
+        );
+        // Neither end has another network that fits: a bridge of containers leads to nobody, and one with a NIC does.
+        let bridge = |port: Option<&str>| {
+            let port = port.map(|kind| Nic {
+                name: "port".into(),
+                kind: Some(kind.into()),
+                master: Some("pods".into()),
+                ..Nic::default()
+            });
+            let nics = port.into_iter().chain([nic("e0", "192.168.1.3", 24, 0), pods("bridge")]).collect();
+            codes(nics, vec![nic("e0", "192.168.1.4", 24, 0), lan(4)])
+        };
+        assert_eq!((bridge(None), bridge(Some("veth"))), (vec![], vec![]));
+        assert_eq!(bridge(Some("ethernet")), ["PREFIX-DIFFERS"]);
     }
 
     #[test]

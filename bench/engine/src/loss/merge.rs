@@ -86,8 +86,17 @@ fn path(sender: &LossEnd, receiver: Option<&LossEnd>, direction: Direction) -> L
         first_router: sender.first_router,
         last_router: receiver.and_then(|end| end.last_router),
         questions_heard: receiver.and_then(|end| end.questions_heard),
+        changed: receiver.and_then(changed),
         shares: None,
     }
+}
+
+/// What arrived at an end with other bytes than were sent. Where most of it did, it is not the path: the other end's build fills datagrams
+/// otherwise.
+fn changed(receiver: &LossEnd) -> Option<u64> {
+    let received = receiver.received.iter().flat_map(|strand| [strand.small.received, strand.full.received]);
+    let received = received.fold(0, u64::saturating_add);
+    receiver.changed.filter(|changed| changed.saturating_mul(2) <= received)
 }
 
 /// What arrived, beside what was sent.
@@ -188,6 +197,7 @@ pub(super) mod tests {
             first_router: None,
             last_router: None,
             questions_heard: None,
+            changed: None,
         }
     }
 
@@ -287,6 +297,20 @@ pub(super) mod tests {
         let path = &merge(&[client], &[server])[0];
         let small = path.flows[0].small;
         assert_eq!((small.sent, small.received, small.reordered, small.late), (3, 3, 3, 3));
+    }
+
+    #[test]
+    fn what_came_changed_is_told_and_where_all_of_it_did_the_other_build_fills_otherwise() {
+        let of = |changed: Option<u64>| {
+            let mut client = end(1, 2);
+            client.sent = vec![SentFlow { answered: true, small: vec![9], ..SentFlow::default() }];
+            let mut server = end(2, 1);
+            let some = LossCounts { received: 9, ..LossCounts::default() };
+            server.received = vec![ReceivedStrand { small: some, ..ReceivedStrand::default() }];
+            server.changed = changed;
+            merge(&[client], &[server])[0].changed
+        };
+        assert_eq!([of(Some(0)), of(Some(2)), of(Some(9)), of(None)], [Some(0), Some(2), None, None]);
     }
 
     #[test]

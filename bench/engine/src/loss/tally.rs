@@ -15,6 +15,7 @@ pub struct Tally {
     strands: Vec<Strand>,
     /// Arrival less departure, each on its own end's clock: only differences mean something.
     delays_ns: Vec<(i64, u16, bool)>,
+    changed: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -37,6 +38,7 @@ impl Tally {
             schedule: *schedule,
             strands: vec![strand; schedule.strands() as usize],
             delays_ns: Vec::new(),
+            changed: 0,
         }
     }
 
@@ -68,6 +70,16 @@ impl Tally {
             }
         }
         self.delays_ns.push((now.0.wrapping_sub(sent_ns) as i64, strand, full));
+    }
+
+    /// What has arrived just now has other bytes than were sent.
+    pub fn on_changed(&mut self) {
+        self.changed += 1;
+    }
+
+    /// How much of what arrived had other bytes than were sent.
+    pub fn changed(&self) -> u64 {
+        self.changed
     }
 
     /// What arrived, and how much the delay varied.

@@ -6,7 +6,7 @@
 //! which also says how often somebody is named wrongly.
 //!
 //! A repetition that is slow while a thread of one of its two hosts stood in line for a processor says nothing about the path: it neither
-//! confirms nor clears, and that somebody could not be told is counted.
+//! confirms nor clears, and whoever could not be judged is counted.
 
 mod bottleneck;
 mod loss;
@@ -36,7 +36,7 @@ const REPETITIONS: u32 = 3;
 const TRIES: u32 = 3;
 /// Partners that a slow host is measured with again.
 const PARTNERS: usize = 5;
-/// Above such an effect on a host's goodput that would not be seen, the answer is that it cannot be told.
+/// Above such an effect on a host's goodput that would not be seen, the answer is that it cannot be determined.
 const BLIND_FROM: f64 = 0.1;
 /// A host whose figures are so much above the others', as sender and as receiver, as a logarithm, tells what no partner of it can have: no
 /// stream is faster than the slower of its two ends. What a healthy pair carries is not taken from it.

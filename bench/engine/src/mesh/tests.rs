@@ -397,7 +397,7 @@ fn slow_links_among_fast_ones_are_no_fault() {
     }
 }
 
-/// With so much noise a NIC at 90 % cannot be told from the others: that is said, and nobody is guessed at.
+/// With so much noise a NIC at 90 % cannot be distinguished from the others: that is said, and nobody is guessed at.
 #[test]
 fn where_noise_hides_a_tenth_it_is_said_that_goodput_cannot_be_told() {
     let noisy = (0.05, 0.05, 0.03);

@@ -1,6 +1,6 @@
 //! What findings about paths are judged by, beside the paths.
 
-use pathproof_model::Environment;
+use pathproof_model::{Environment, Evidence};
 
 /// What is known beside the paths.
 #[derive(Clone, Copy, Debug, Default)]
@@ -11,4 +11,8 @@ pub struct Context<'a> {
     pub client: Option<&'a Environment>,
     /// The server's host.
     pub server: Option<&'a Environment>,
+    /// What the client's host counted meanwhile.
+    pub client_counted: Option<&'a Evidence>,
+    /// What the server's host did.
+    pub server_counted: Option<&'a Evidence>,
 }

@@ -16,6 +16,7 @@ use super::known::suspected_overhead;
 use super::nics;
 
 mod draft;
+mod fragments;
 
 use draft::{Draft, merge};
 
@@ -105,28 +106,13 @@ fn about_pair(group: &[&MtuPath], context: Context<'_>, drafts: &mut Vec<Draft>)
                 .with("migration_error", format!("0x{:08X}", error.code)),
         );
     }
-    each_way(
-        group,
-        |p| p.fragments.is_some_and(|tried| tried.are_dropped()),
-        |path, direction| drafts.extend(fragments_dropped(path, direction)),
-    );
+    fragments::of_pair(group, context, drafts);
     ends(group, drafts);
     routers(group, drafts);
     overhead(group, drafts);
     for path in group {
         single(path, context, drafts);
     }
-}
-
-/// What is longer than the MTU vanishes, although it may be cut up; what fits arrives.
-fn fragments_dropped(path: &MtuPath, direction: Direction) -> Option<Draft> {
-    let tried = path.fragments?;
-    let body = format!(
-        "none of {} datagrams of {} bytes, which the sending host cuts into fragments, arrived, while {} of {} packets of {} bytes beside them did",
-        tried.sent, tried.ip_bytes, tried.fitting_arrived, tried.fitting_sent, path.ip_mtu_bytes?,
-    );
-    let draft = Draft::new("PATH-FRAGMENTS-DROPPED", path, direction, body);
-    Some(draft.with("ip_bytes", tried.ip_bytes).with("sent", tried.sent).with("arrived", tried.arrived))
 }
 
 /// Sets the interfaces of a path that send more than `ip_mtu_bytes` to that.

@@ -326,3 +326,27 @@ fn beside_the_session_are_the_networks_of_nics_that_smb_would_use() {
     let one = numbered(&["e0 10.0.1.1/24 10G"], "one");
     assert!(beside(&one, &there, ([10, 0, 1, 1].into(), [10, 0, 1, 2].into())).is_empty());
 }
+
+#[test]
+fn the_second_family_of_the_same_nics_is_a_way_of_its_own_and_no_network_of_its_own() {
+    let numbered = |nics: &[&str], boot: &str| {
+        let mut host = host(nics);
+        host.boot_id = Some(boot.into());
+        (1..).zip(&mut host.nics).for_each(|(index, nic)| nic.index = index);
+        host
+    };
+    let here = numbered(&["e0 10.0.1.1/24,fd01::1/64,fe80::1/64 10G"], "one");
+    let there = numbered(&["x0 10.0.1.2/24,fd01::2/64,fe80::2/64 10G"], "two");
+    let both = ways_of_both_families(&here, &there);
+    let told: Vec<_> = both.iter().map(|way| (way.subnet.as_str(), way.server, way.second_family)).collect();
+    let v6: IpAddr = "fd01::2".parse().unwrap();
+    assert_eq!(told, [("10.0.1.0/24", [10, 0, 1, 2].into(), false), ("fd01::/64", v6, true)]);
+    assert_eq!(ways(&here, &there).len(), 1, "a cluster sees one network");
+    // Beside a session over one family there is the other one.
+    let of = |client: IpAddr, server: IpAddr| {
+        let found = beside(&here, &there, (client, server));
+        found.into_iter().map(|way| way.subnet).collect::<Vec<_>>()
+    };
+    assert_eq!(of([10, 0, 1, 1].into(), [10, 0, 1, 2].into()), ["fd01::/64"]);
+    assert_eq!(of("fd01::1".parse().unwrap(), v6), ["10.0.1.0/24"]);
+}

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use pathproof_model::{
-    Direction, Environment, Finding, Network, NetworkPorts, NodeId, PortAnswer, PortRecord,
+    Direction, Environment, Finding, Network, NetworkPorts, NicAddress, NodeId, PortAnswer, PortRecord,
 };
 
 use crate::channels::hosts::chosen;
@@ -22,6 +22,8 @@ pub struct NetworkWay {
     pub client: IpAddr,
     /// The server's address.
     pub server: IpAddr,
+    /// It is IPv6 between NICs that another way joins by IPv4: the same network to a cluster, and another one to a firewall.
+    pub second_family: bool,
 }
 
 /// The ways over the networks that both hosts have up, those that a cluster prefers first. Both ends come to the same answer, because each
@@ -35,7 +37,36 @@ fn way(network: &Network) -> Option<NetworkWay> {
     let of = |node: NodeId| network.nics.iter().find(|nic| nic.node == node).map(|nic| nic.address);
     let (client, server) = (of(NodeId::CLIENT)?, of(NodeId::SERVER)?);
     // With one address at both ends nothing leaves the host.
-    (client != server).then(|| NetworkWay { subnet: network.subnet.clone(), client, server })
+    let subnet = network.subnet.clone();
+    (client != server).then_some(NetworkWay { subnet, client, server, second_family: false })
+}
+
+/// The ways of both families: behind those above the IPv6 between the same NICs.
+pub fn ways_of_both_families(client: &Environment, server: &Environment) -> Vec<NetworkWay> {
+    let mut found = ways(client, server);
+    let all = super::networks(client, server);
+    for network in all.iter().filter(|network| network.up != Some(false)) {
+        for subnet in &network.also {
+            // The first address that a NIC of the network has in it.
+            let of = |node: NodeId, host: &Environment| -> Option<IpAddr> {
+                let is_member =
+                    |name: &str| network.nics.iter().any(|nic| nic.node == node && nic.nic == name);
+                let mut addresses =
+                    host.nics.iter().filter(|nic| is_member(&nic.name)).flat_map(|nic| &nic.addresses);
+                let is_in = |one: &&NicAddress| {
+                    super::subnet(one).is_some_and(|(ip, len)| format!("{ip}/{len}") == *subnet)
+                };
+                addresses.find(is_in).map(|one| one.address)
+            };
+            if let (Some(client), Some(server)) = (of(NodeId::CLIENT, client), of(NodeId::SERVER, server))
+                && client != server
+            {
+                found.push(NetworkWay { subnet: subnet.clone(), client, server, second_family: true });
+            }
+        }
+    }
+    found.truncate(WAYS_MAX);
+    found
 }
 
 /// The ways that SMB would use beside that between the `session`'s addresses, the client's and the server's: those from NICs of the client that it
@@ -46,7 +77,7 @@ pub fn beside(client: &Environment, server: &Environment, session: (IpAddr, IpAd
         let owns = |nic: &&pathproof_model::Nic| nic.addresses.iter().any(|one| one.address == address);
         client.nics.iter().filter(owns).any(|nic| chosen.iter().any(|(name, _)| *name == nic.name))
     };
-    let mut found = ways(client, server);
+    let mut found = ways_of_both_families(client, server);
     found.retain(|way| (way.client, way.server) != session && is_chosen(way.client));
     found
 }

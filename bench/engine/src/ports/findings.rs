@@ -260,7 +260,12 @@ mod tests {
             alive,
             ..LeftSilent::default()
         });
-        let record = SilentRecord { direction: Direction::Out, subnet: None, tried: tried.to_vec() };
+        let record = SilentRecord {
+            direction: Direction::Out,
+            subnet: None,
+            tried: tried.to_vec(),
+            used_answered_ns: vec![],
+        };
         let found = forgotten(std::slice::from_ref(&record), None);
         assert_eq!(found[0].code, "TCP-IDLE-DROPPED");
         assert_eq!(found[0].values["survived_ns"], 2_000_000_000u64);

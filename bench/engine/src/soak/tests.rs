@@ -40,6 +40,7 @@ fn loss(answered: bool, sent: u64, received: u64) -> Step {
         first_router: None,
         last_router: None,
         questions_heard: None,
+        changed: None,
         shares: None,
     };
     let mut step = Step::new(StepKind::Loss, "loss");

@@ -21,7 +21,7 @@ pub enum Event {
         /// Whether it was.
         sent: bool,
     },
-    /// A thread ended without a word, or its work cannot be done any more: what it measured is lost, and with it the step.
+    /// A thread ended without a message, or its work cannot be done any more: what it measured is lost, and with it the step.
     Lost(StepError),
     /// A thread is done for, so that the others wait for nothing; it knows why.
     Abandoned,

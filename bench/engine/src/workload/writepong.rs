@@ -9,6 +9,9 @@ use super::{Next, Slots, Workload};
 use crate::record::LaneRecorder;
 use crate::run_error::RunError;
 
+/// Looks at memory in one turn of the driver. They take about as long as the rest of a turn, in which nobody looks.
+const LOOKS: u32 = 64;
+
 /// Memory of one end: what it sends lies in `send`, what arrives in `receive`; the peer has the same layout. The
 /// last byte of `receive` must not be 1 at first, and nobody may touch it later: the peer may write at any time.
 #[derive(Clone)]
@@ -32,11 +35,11 @@ impl WritePongMemory {
         Op::write(number, self.send.region, from, self.size, to)
     }
 
-    /// Whether the message with this number has arrived.
-    fn arrived(&self, number: u64) -> bool {
+    /// Whether the message with this number has arrived, or does within [`LOOKS`].
+    fn arrives(&self, number: u64) -> bool {
         let at = self.receive.offset(0) + u64::from(self.size) - 1;
-        let word = self.region.load_word(at & !7).unwrap_or(0);
-        word.to_le_bytes()[(at & 7) as usize] == mark(number)
+        let (word_at, byte, mark) = (at & !7, (at & 7) as usize, mark(number));
+        (0..LOOKS).any(|_| self.region.load_word(word_at).unwrap_or(0).to_le_bytes()[byte] == mark)
     }
 }
 
@@ -46,50 +49,63 @@ fn mark(number: u64) -> u8 {
 }
 
 /// The end that asks and measures.
+///
+/// A write whose answer has come has arrived, whenever the lane says so: the next one does not wait for that, and at the end
+/// there is nothing to wait for. As many writes are under way as the driver has room for.
 pub struct WritePing {
     memory: WritePongMemory,
     stop: Tick,
     started: Tick,
     number: u64,
     under_way: bool,
-    outstanding: usize,
+    /// Start and end of an exchange that is not recorded yet.
+    unrecorded: Option<(Tick, Tick)>,
 }
 
 impl WritePing {
     /// Round trips until `stop`.
     pub fn new(memory: WritePongMemory, stop: Tick) -> WritePing {
-        WritePing { memory, stop, started: Tick(0), number: 0, under_way: false, outstanding: 0 }
-    }
-
-    /// Looks for the answer; records it at `now`, which was read just before.
-    fn look(&mut self, now: Tick, recorder: &mut LaneRecorder) {
-        if self.under_way && self.memory.arrived(self.number) {
-            recorder.service_latency(self.started, now);
-            recorder.message(now);
-            recorder.received(now, u64::from(self.memory.size));
-            self.under_way = false;
-            self.number += 1;
-        }
+        WritePing { memory, stop, started: Tick(0), number: 0, under_way: false, unrecorded: None }
     }
 }
 
 impl Workload for WritePing {
     fn next(&mut self, now: Tick, room: usize, out: &mut Vec<Op>) -> Next {
-        if self.under_way || self.outstanding >= 2 || room == 0 {
+        if self.under_way {
             return Next::Submit;
         }
         if now >= self.stop {
-            return Next::Done;
+            return Next::Leave;
+        }
+        if room == 0 {
+            return Next::Submit;
         }
         out.push(self.memory.write(self.number));
         self.started = now;
         self.under_way = true;
-        self.outstanding += 1;
         Next::Submit
     }
 
-    fn after_poll(&mut self, now: Tick, recorder: &mut LaneRecorder) {
-        self.look(now, recorder);
+    fn watch(&mut self) -> bool {
+        self.under_way && self.memory.arrives(self.number)
+    }
+
+    fn seen(&mut self, now: Tick) {
+        self.unrecorded = Some((self.started, now));
+        self.under_way = false;
+        self.number += 1;
+    }
+
+    fn unsettled(&self) -> bool {
+        self.unrecorded.is_some()
+    }
+
+    fn settle(&mut self, recorder: &mut LaneRecorder) {
+        if let Some((started, ended)) = self.unrecorded.take() {
+            recorder.service_latency(started, ended);
+            recorder.message(ended);
+            recorder.received(ended, u64::from(self.memory.size));
+        }
     }
 
     fn complete(
@@ -99,7 +115,6 @@ impl Workload for WritePing {
         recorder: &mut LaneRecorder,
     ) -> Result<(), RunError> {
         if done.verb == Verb::Write {
-            self.outstanding = self.outstanding.saturating_sub(1);
             recorder.sent(now, u64::from(done.len));
         }
         Ok(())
@@ -111,13 +126,16 @@ pub struct WritePong {
     memory: WritePongMemory,
     stop: Tick,
     number: u64,
-    outstanding: usize,
+    /// A question has come that is not answered yet.
+    due: bool,
+    /// When a question came that is not recorded yet.
+    unrecorded: Option<Tick>,
 }
 
 impl WritePong {
     /// Answers until `stop`.
     pub fn new(memory: WritePongMemory, stop: Tick) -> WritePong {
-        WritePong { memory, stop, number: 0, outstanding: 0 }
+        WritePong { memory, stop, number: 0, due: false, unrecorded: None }
     }
 }
 
@@ -126,12 +144,32 @@ impl Workload for WritePong {
         if now >= self.stop {
             return Next::Leave;
         }
-        if self.outstanding < 2 && room > 0 && self.memory.arrived(self.number) {
+        if self.due && room > 0 {
             out.push(self.memory.write(self.number));
             self.number += 1;
-            self.outstanding += 1;
+            self.due = false;
         }
         Next::Submit
+    }
+
+    fn watch(&mut self) -> bool {
+        !self.due && self.memory.arrives(self.number)
+    }
+
+    fn seen(&mut self, now: Tick) {
+        self.due = true;
+        self.unrecorded = Some(now);
+    }
+
+    fn unsettled(&self) -> bool {
+        self.unrecorded.is_some()
+    }
+
+    fn settle(&mut self, recorder: &mut LaneRecorder) {
+        if let Some(arrived) = self.unrecorded.take() {
+            recorder.received(arrived, u64::from(self.memory.size));
+            recorder.message(arrived);
+        }
     }
 
     fn complete(
@@ -141,11 +179,77 @@ impl Workload for WritePong {
         recorder: &mut LaneRecorder,
     ) -> Result<(), RunError> {
         if done.verb == Verb::Write {
-            self.outstanding = self.outstanding.saturating_sub(1);
-            recorder.received(now, u64::from(done.len));
             recorder.sent(now, u64::from(done.len));
-            recorder.message(now);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Window;
+    use pathproof_api::{Pages, RegionId};
+
+    const RECEIVED_AT: u64 = 64;
+
+    fn memory() -> WritePongMemory {
+        let slot = |base| Slots { region: RegionId(0), base, stride: 64, slots: 1 };
+        let region = Arc::new(Region::new(4096, Pages::Default).unwrap());
+        WritePongMemory { region, send: slot(0), receive: slot(RECEIVED_AT), size: 8 }
+    }
+
+    fn arrive(memory: &WritePongMemory, number: u64) {
+        memory.region.copy_in(RECEIVED_AT + 7, &[mark(number)]).unwrap();
+    }
+
+    #[test]
+    fn an_exchange_ends_when_its_answer_is_seen_and_waits_for_no_completion() {
+        let memory = memory();
+        let mut recorder = LaneRecorder::new(Window::after(Tick(0), 0, 1000));
+        let mut ping = WritePing::new(memory.clone(), Tick(100));
+        let mut ops = vec![];
+        for number in 0..5 {
+            let now = Tick(10 * number + 1);
+            ops.clear();
+            assert_eq!(ping.next(now, 8 - number as usize, &mut ops), Next::Submit);
+            assert_eq!(ops.len(), 1, "of none before was told that it has left");
+            assert!(!ping.watch());
+            arrive(&memory, number);
+            assert!(ping.watch());
+            ping.seen(now.plus_ns(7));
+            assert!(ping.unsettled());
+            assert_eq!(recorder.messages(), number, "recorded when the next question is on its way");
+            ping.settle(&mut recorder);
+        }
+        assert_eq!((recorder.messages(), recorder.received_bytes()), (5, 40));
+        assert_eq!(recorder.service().quantile(1.0), Some(7));
+        assert_eq!(ping.next(Tick(100), 0, &mut ops), Next::Leave, "all that it wrote was answered");
+    }
+
+    #[test]
+    fn a_question_is_answered_once_and_counted_when_it_came() {
+        let memory = memory();
+        let mut recorder = LaneRecorder::new(Window::after(Tick(0), 0, 1000));
+        let mut pong = WritePong::new(memory.clone(), Tick(100));
+        let mut ops = vec![];
+        let mut asked = |pong: &mut WritePong, now: u64, room: usize| {
+            ops.clear();
+            assert_eq!(pong.next(Tick(now), room, &mut ops), Next::Submit);
+            ops.len()
+        };
+        assert_eq!(asked(&mut pong, 1, 4), 0);
+        assert!(!pong.watch());
+        arrive(&memory, 0);
+        assert!(pong.watch());
+        pong.seen(Tick(5));
+        assert!(!pong.watch(), "it is known already");
+        assert_eq!(asked(&mut pong, 6, 0), 0, "there is no room");
+        assert_eq!((asked(&mut pong, 7, 4), asked(&mut pong, 8, 4)), (1, 0));
+        assert!(pong.unsettled());
+        pong.settle(&mut recorder);
+        assert_eq!((recorder.messages(), recorder.received_bytes()), (1, 8));
+        let mut late = vec![];
+        assert_eq!((pong.next(Tick(100), 4, &mut late), late.len()), (Next::Leave, 0));
     }
 }

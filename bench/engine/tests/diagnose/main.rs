@@ -26,6 +26,8 @@ const OF_NO_RUN: &[(Code, &str)] = &[
     (code!("NIC-PAUSED"), "hardware: pause frames"),
     (code!("NIC-PAUSES"), "hardware: pause frames"),
     (code!("NIC-POLICED"), "a cloud's platform"),
+    (code!("PATH-TCP-FILTERED"), "no run over a path that drops the connections of one family is kept yet"),
+    (code!("PAYLOAD-CORRUPT"), "no run over a path that changes bytes is kept yet"),
     (
         code!("PORT-REFUSED"),
         "networks refuse a port on the session's NIC, which the step of ports tells itself",

@@ -67,6 +67,20 @@ pub struct ClassMark {
     pub priorities_reason: Option<String>,
 }
 
+/// How RDMA packets of the classes that go by RDMA arrived, one way. They do not tell which class they are of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RdmaMarks {
+    /// Which way they went, as the client sees it.
+    pub direction: Direction,
+    /// The classes that go by RDMA.
+    pub classes: Vec<Class>,
+    /// How those arrived that the receiving end's NIC showed to the kernel, a part of all, the most frequent first; `null` where it showed none.
+    pub arrived: Option<Vec<ArrivedMark>>,
+    /// Why it did not, where that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// How some frames arrived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ArrivedPriority {

@@ -204,6 +204,18 @@ counters! {
 }
 
 counters! {
+    /// What became of what TCP's options ask for, as Linux counts it.
+    TcpOptionCounts {
+        /// SYNs that were answered by a cookie (`SyncookiesSent`): the host remembers nothing of what was asked for.
+        cookies_sent,
+        /// Connections that were accepted by such a cookie (`SyncookiesRecv`).
+        cookies_accepted,
+        /// Selective acknowledgements that name nothing which was sent, and that were thrown away (`TCPSACKDiscard`).
+        sack_discarded,
+    }
+}
+
+counters! {
     /// UDP (RFC 4113), in datagrams.
     UdpCounts {
         /// Sent (`OutDatagrams`).

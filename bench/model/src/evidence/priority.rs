@@ -5,7 +5,55 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::{DriverMeaning, PriorityCounts};
+
+/// Packets of one priority, whatever became of them: adapters count what the kernel never sees, as RDMA.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PriorityPackets {
+    /// Those that arrived; absent where the driver does not count them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub received_packets: Option<u64>,
+    /// Those that were sent; absent where the driver does not count them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent_packets: Option<u64>,
+}
+
+impl PriorityPackets {
+    /// The packets of each priority of one adapter, from its driver's counters by name and what each moved by, as far as that is known.
+    pub fn of_driver<'a>(
+        counters: impl Iterator<Item = (&'a str, Option<u64>)>,
+    ) -> BTreeMap<u8, PriorityPackets> {
+        let mut all: BTreeMap<u8, PriorityPackets> = BTreeMap::new();
+        for (name, moved_by) in counters {
+            let Some((priority, is_sent)) = packets_of(name) else { continue };
+            let packets = all.entry(priority).or_default();
+            let place = if is_sent { &mut packets.sent_packets } else { &mut packets.received_packets };
+            *place = moved_by;
+        }
+        all
+    }
+}
+
+/// Whether the driver's counter `name` counts packets of a priority.
+pub fn counts_packets(name: &str) -> bool {
+    packets_of(name).is_some()
+}
+
+/// The priority whose packets the driver's counter `name` counts, and whether it is those that were sent: the names of mlx5, mlx4 and bnxt_en.
+fn packets_of(name: &str) -> Option<(u8, bool)> {
+    let name = name.to_ascii_lowercase();
+    let is_sent = name.starts_with("tx_");
+    // What has a meaning of its own is a part of them.
+    let is_all = name.contains("packets") && DriverMeaning::of(&name).is_none();
+    if !is_all || !is_sent && !name.starts_with("rx_") {
+        return None;
+    }
+    Some((priority(&name)?, is_sent))
+}
 
 /// What one counter of a priority is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,6 +172,35 @@ mod tests {
         for (name, part) in known {
             assert_eq!(Part::of(name), part, "{name}");
         }
+    }
+
+    #[test]
+    fn packets_of_a_priority_are_recognised_and_those_of_queues_and_of_discards_are_not() {
+        let known = [
+            // mlx5, mlx4, bnxt_en
+            ("rx_prio3_packets", Some((3, false))),
+            ("tx_prio3_packets", Some((3, true))),
+            ("rx_prio_3_packets", Some((3, false))),
+            ("tx_packets_pri5", Some((5, true))),
+            ("rx_prio3_bytes", None),
+            ("rx_prio3_buf_discard_packets", None),
+            ("rx_prio3_pause", None),
+            ("rx3_packets", None),
+            ("rx_packets", None),
+            ("rx_queue_3_packets", None),
+            ("rx_prio12_packets", None),
+            ("", None),
+        ];
+        for (name, part) in known {
+            assert_eq!(packets_of(name), part, "{name}");
+        }
+        let counters =
+            [("rx_prio3_packets", Some(7)), ("tx_prio3_packets", None), ("rx_prio4_discards", Some(1))];
+        let all = PriorityPackets::of_driver(counters.into_iter());
+        // One that was set back is unknown, and so is one that the driver does not have.
+        let third = PriorityPackets { received_packets: Some(7), sent_packets: None };
+        assert_eq!(all, BTreeMap::from([(3, third)]));
+        assert_eq!(serde_json::to_string(&third).unwrap(), r#"{"received_packets":7}"#);
     }
 
     #[test]

@@ -189,7 +189,7 @@ const PATHS: &[Entry] = &[
         "TCP-CHECKSUM",
         Error,
         "A host threw TCP segments away because their checksum was wrong: a NIC, virtual switch or tunnel that should have filled it in did not, or something changes packets on the way. It looks like a size limit, and is none.",
-        "Let pathproof offloads PEER try which offload it is, or turn the checksum offload of the sending NIC off (ethtool -K IF tx off) and run again; if that heals it, update or configure that driver or virtual switch.",
+        "Let pathproof offloads PEER try which offload it is, or turn the checksum offload of the sending NIC off (ethtool -K IF tx off) and run again; if that fixes it, update or configure that driver or virtual switch.",
     ),
     // Who and where the peer is.
     entry(
@@ -213,7 +213,7 @@ const PATHS: &[Entry] = &[
     entry(
         "NAME-DEAD-ADDRESS",
         Warning,
-        "One of the addresses of the peer's name does not answer: whoever tries it first waits for it, each time anew.",
+        "One of the addresses of the peer's name does not answer: whoever tries it first waits for it, every time.",
         "Take the dead address out of name service or /etc/hosts (getent ahosts NAME), or bring it to life.",
     ),
     entry(
@@ -324,6 +324,12 @@ const PATHS: &[Entry] = &[
         Error,
         "What comes first after a silence is lost, and passes only when it is sent again: heartbeats, leases and the first request after each pause take a fifth of a second and more, again and again.",
         "Look for what goes to sleep or forgets while nothing moves: power saving of NICs, links and radios, a table of neighbours or flows with short times on a router, virtual switch or controller; then run again.",
+    ),
+    entry(
+        "PATH-TCP-FILTERED",
+        Error,
+        "Connections over one family of addresses are dropped, while the other family between the same NICs carries them: whoever gets such an address first (SMB prefers IPv6, and a server lists all that it has) waits in vain.",
+        "Let TCP over this family pass in the firewalls of both hosts and on the way as over the other one, or take its addresses from these NICs and from the names of the hosts; then run again.",
     ),
     entry(
         "PATH-UDP-FILTERED",
@@ -482,6 +488,12 @@ const PATHS: &[Entry] = &[
         Error,
         "Packets arrive with other bits than they were sent with, and the host throws them away for their checksum: one in 65,536 passes that check and reaches the program.",
         "Compare the error counters (FCS, CRC, symbol errors) of both NICs and of every switch port on the way; change cable, transceiver, port and then switch until they stand still.",
+    ),
+    entry(
+        "PAYLOAD-CORRUPT",
+        Error,
+        "Bytes arrive as others than were sent, although every checksum of TCP and UDP fits: something on the way, or a host's own memory, changes them and the checksum with them, and files and guests are broken without anybody counting anything.",
+        "Take out what rewrites packets between these hosts (accelerators, proxies, inspection, address translation, tunnels), one after the other, and run again; where it stays, run over another path, then test the memory of both hosts.",
     ),
     entry(
         "PATH-DUPLICATED",

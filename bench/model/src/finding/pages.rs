@@ -1,9 +1,9 @@
-//! The pages of the findings: how each is recognised, what else looks like it, how to prove it by hand and how to heal it.
+//! The pages of the findings: how each is recognised, what else looks like it, how to prove it by hand and how to fix it.
 //! `pathproof explain` prints them and `docs/FINDINGS.md` is made from them.
 //!
 //! The texts are prose and stand in files of their own, one for each family (`pages/*.txt`). A page begins with
 //! `## CODE`; a section begins a line with one of the titles below and a colon; what is indented by four is a command.
-//! `= NAME` stands for the sections of the page `## NAME` in `pages/common.txt`, for what many findings are healed by.
+//! `= NAME` stands for the sections of the page `## NAME` in `pages/common.txt`, for what many findings are fixed by.
 //! A test demands a whole page of every code of the catalogue.
 
 use std::fmt::Write as _;
@@ -25,7 +25,7 @@ const FAMILIES: &[&str] = &[
 ];
 const COMMON: &str = include_str!("pages/common.txt");
 
-/// The sections of a page, in their order. The last three are where it can be healed; at least one of them is there.
+/// The sections of a page, in their order. The last three are where it can be fixed; at least one of them is there.
 const TITLES: [&str; 6] =
     ["Recognised by", "What else looks like it", "By hand", "Linux", "Windows", "Switches"];
 /// So many of them are on every page.
@@ -37,7 +37,7 @@ const TITLES_ALWAYS: usize = 3;
 pub struct Page {
     /// What the catalogue says.
     pub entry: &'static Entry,
-    /// How it is recognised, what else looks like it, how to prove and to heal it.
+    /// How it is recognised, what else looks like it, how to prove and to fix it.
     pub sections: Vec<Section>,
 }
 

@@ -77,7 +77,7 @@ impl BothWays<'_> {
 }
 
 /// Why the hosts themselves are the limit of a step, where their lanes take what processors there are.
-fn full_host(step: &Step) -> Option<String> {
+pub(super) fn full_host(step: &Step) -> Option<String> {
     let ends = [(NodeId::CLIENT, "this host"), (NodeId::SERVER, "the peer")];
     ends.into_iter().find_map(|(node, name)| {
         let cores = cores(step, node)?;

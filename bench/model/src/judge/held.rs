@@ -1,31 +1,37 @@
 //! Whether what held a stream lies between the hosts or at one of them, by what the kernel knows of its connections.
 
 use crate::units::Nanoseconds;
-use crate::{LaneResult, LaneRole, Step};
+use crate::{Connection, LaneResult, LaneRole, Step};
 
 /// Whether every sender had data under way for nearly all of the window, and hardly waited for the receiver's window or for its own
 /// buffer: what held it lies between the hosts. A sender that is kept from a processor lets the connection run dry, and a receiver
 /// that is lets its window close.
 pub fn held_by_network(step: &Step) -> bool {
+    every_sender(step, |lane| {
+        let mut connections = lane.connections().peekable();
+        connections.peek().is_some() && connections.all(|one| connection_held(lane, one) == Some(true))
+    })
+}
+
+/// The same of stripes, of which one connection tells it: the other ones wait for what that one has lost, and run dry meanwhile.
+pub fn stripe_held_by_network(step: &Step) -> bool {
+    every_sender(step, |lane| lane.connections().any(|one| connection_held(lane, one) == Some(true)))
+}
+
+fn every_sender(step: &Step, held: impl Fn(&LaneResult) -> bool) -> bool {
+    let mut senders = step.lanes.iter().filter(|lane| lane.role == LaneRole::Send).peekable();
+    senders.peek().is_some() && senders.all(held)
+}
+
+fn connection_held(lane: &LaneResult, connection: &Connection) -> Option<bool> {
     /// Of the window, in which something was under way.
     const BUSY_SHARE: f64 = 0.95;
     /// Of that, in which an end held it back.
     const HELD_SHARE: f64 = 0.05;
-    let held = |lane: &LaneResult| {
-        let mut connections = lane.connections().peekable();
-        connections.peek()?;
-        let each = connections.map(|connection| {
-            let counts = &connection.counts;
-            let busy = counts.busy_ns? as f64;
-            let ends =
-                (counts.receive_window_limited_ns?).saturating_add(counts.send_buffer_limited_ns?) as f64;
-            let held = busy >= lane.window_ns as f64 * BUSY_SHARE && ends <= busy * HELD_SHARE;
-            (lane.window_ns > 0 && held).then_some(())
-        });
-        each.collect::<Option<Vec<()>>>()
-    };
-    let mut senders = step.lanes.iter().filter(|lane| lane.role == LaneRole::Send).peekable();
-    senders.peek().is_some() && senders.all(|lane| held(lane).is_some())
+    let counts = &connection.counts;
+    let busy = counts.busy_ns? as f64;
+    let ends = (counts.receive_window_limited_ns?).saturating_add(counts.send_buffer_limited_ns?) as f64;
+    Some(lane.window_ns > 0 && busy >= lane.window_ns as f64 * BUSY_SHARE && ends <= busy * HELD_SHARE)
 }
 
 /// What an end lets the connections of a stream have on the way, where that held most of them.
@@ -88,8 +94,9 @@ mod tests {
     use super::held_by_end;
     use crate::evidence::{ConnectionCounts, QueueActivity, QueueCounts};
     use crate::{
-        AloneNic, AloneSum, Connection, Criteria, Direction, End, Evidence, LaneResult, LaneRole, Outcome,
-        ResultDoc, Step, StepKind, StepSpec, Subject, Summary, Tool, TrafficSpec, Waited, judge,
+        AloneNic, AloneSum, Connection, Criteria, Direction, End, Evidence, FollowUp, LaneResult, LaneRole,
+        Outcome, PathRecord, ResultDoc, Step, StepKind, StepSpec, StripeRecord, Subject, Summary, Tool,
+        TrafficSpec, Waited, judge,
     };
 
     /// Two NICs that carry 94 Mbit/s each by themselves, on hosts that stood in line for a quarter of the time.
@@ -125,6 +132,49 @@ mod tests {
             QueueActivity { nic: "n0".into(), kind: "tbf".into(), counts, ..QueueActivity::default() };
         step.evidence = vec![Evidence { queues: Some(vec![queue]), ..Evidence::default() }];
         nics_together(&step, 0.85).unwrap().outcome
+    }
+
+    #[test]
+    fn of_a_stripe_one_connection_that_was_held_tells_it_and_what_nothing_explains_is_no_pass() {
+        // As counted behind two switches with one uplink: the second connection waited for what the first had lost.
+        let connection = |busy_ms: u64| Connection {
+            counts: ConnectionCounts { busy_ns: Some(busy_ms * 1_000_000), ..ConnectionCounts::still() },
+            ..Connection::default()
+        };
+        let path = |busy_ms| PathRecord { connection: Some(connection(busy_ms)), ..PathRecord::default() };
+        let judged = |busy_ms: [u64; 2], again| {
+            let lane = LaneResult {
+                role: LaneRole::Send,
+                window_ns: 400_000_000,
+                stripe: Some(StripeRecord { paths: busy_ms.map(path).into(), ..StripeRecord::default() }),
+                send_segment_bytes: Some(1448),
+                ..LaneResult::default()
+            };
+            let alone = |nic: &str| AloneNic { nic: nic.into(), goodput_bits_per_s: Some(183_500_800) };
+            let mut step = Step::new(StepKind::Stream, "multi stream both ways");
+            step.follows_up = Some(FollowUp::Alone);
+            step.direction = Some(Direction::Both);
+            step.lanes = vec![lane];
+            step.summary = Summary {
+                goodput_bits_per_s: Some(128_500_000),
+                bytes: Some(6_422_528),
+                retransmits: Some(again),
+                ..Summary::default()
+            };
+            step.detail.alone = Some(AloneSum {
+                each: vec![alone("n0"), alone("n1")],
+                sum_bits_per_s: Some(367_001_600),
+                share_of_sum: Some(0.35),
+                ..AloneSum::default()
+            });
+            let queue =
+                QueueActivity { nic: "n0".into(), counts: QueueCounts::still(), ..QueueActivity::default() };
+            step.evidence = vec![Evidence { queues: Some(vec![queue]), ..Evidence::default() }];
+            nics_together(&step, 0.8).unwrap().outcome
+        };
+        assert_eq!(judged([612, 352], 484), Outcome::Fail);
+        assert_eq!(judged([312, 352], 484), Outcome::Inconclusive);
+        assert_eq!(judged([612, 352], 0), Outcome::Inconclusive);
     }
 
     #[test]

@@ -356,6 +356,7 @@ mod tests {
             first_router: None,
             last_router: None,
             questions_heard: None,
+            changed: None,
             shares: None,
         };
         change(&mut path);

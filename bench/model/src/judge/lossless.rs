@@ -155,7 +155,12 @@ mod tests {
     #[test]
     fn the_adapter_below_what_has_the_address_is_asked() {
         let counts = PriorityCounts { receive_discards: Some(7), ..PriorityCounts::default() };
-        let counted = Some(vec![PriorityActivity { nic: "e0".into(), priority: 3, counts }]);
+        let counted = Some(vec![PriorityActivity {
+            nic: "e0".into(),
+            priority: 3,
+            counts,
+            ..PriorityActivity::default()
+        }]);
         let bond = Nic { name: "bond0".into(), ..Nic::default() };
         let vlan = Nic {
             name: "bond0.5".into(),

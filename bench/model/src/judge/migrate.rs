@@ -49,10 +49,10 @@ fn one(step: &Step) -> Vec<Check> {
     checks
 }
 
-/// A rehearsed drain beside what its plan foretells: whoever wrote the plan knows what it has to hold, so it is told and not judged.
+/// A rehearsed drain beside what its plan predicts: whoever wrote the plan knows what it has to hold, so it is reported and not judged.
 fn drain(drain: &MigrateDrain) -> Check {
     let text = format!(
-        "the drain of {} on a small scale took {}, {:.0} % of the {} that the plan's arithmetic foretells; the whole would take {} instead of {}",
+        "the drain of {} on a small scale took {}, {:.0} % of the {} that the plan's arithmetic predicts; the whole would take {} instead of {}",
         drain.host,
         Nanoseconds(drain.measured_ns),
         drain.of_predicted * 100.0,

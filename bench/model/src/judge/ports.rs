@@ -174,7 +174,12 @@ mod tests {
                 alive: *alive,
                 ..LeftSilent::default()
             });
-            SilentRecord { direction: Direction::Out, subnet: None, tried: tried.collect() }
+            SilentRecord {
+                direction: Direction::Out,
+                subnet: None,
+                tried: tried.collect(),
+                used_answered_ns: vec![],
+            }
         };
         for (alive, outcome) in [
             (&[true, true, true][..], Outcome::Pass),
@@ -197,8 +202,12 @@ mod tests {
             let tried = [(1005, true), (2006, true), (4006, true), (8006, false)]
                 .map(|(ms, alive)| LeftSilent { silent_ns: ms * 1_000_000, alive, ..LeftSilent::default() });
             let mut step = Step::new(StepKind::Ports, "ports");
-            step.detail.left_silent =
-                Some(vec![SilentRecord { direction: Direction::Out, subnet: None, tried: tried.to_vec() }]);
+            step.detail.left_silent = Some(vec![SilentRecord {
+                direction: Direction::Out,
+                subnet: None,
+                tried: tried.to_vec(),
+                used_answered_ns: vec![],
+            }]);
             let message = "Connection reset by peer (os error 104)".to_owned();
             step.error = kind.map(|kind| StepError::new(kind, message));
             let check = silences(&step).remove(0);

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
+use super::both_ways::full_host;
 use super::busy::{could_explain_median, could_explain_rate, pressed_step, unless_busy};
 use super::held::held_by_end;
 use super::names;
 use super::repeats::{Repeats, dropped_at_home, excused};
 use super::tail::tail;
-use super::{LinkSpeed, growth, held_by_network, link_speed};
+use super::{LinkSpeed, growth, link_speed, stripe_held_by_network};
 use crate::criteria::{LatencyCriteria, ThroughputCriteria};
 use crate::units::{BitsPerSecond, Nanoseconds};
 use crate::{
@@ -408,10 +409,21 @@ pub fn nics_together(step: &Step, share_min: f64) -> Option<Check> {
         share * 100.0,
         BitsPerSecond(sum)
     );
-    // What a short step that no plan asked for carried is held against the path only where the path shows that it was the limit.
+    // What a short step that no plan asked for carried is held against the path only where the path shows that it was the limit. Where
+    // neither it nor a host does, nobody knows what these NICs carry together.
     if step.follows_up.is_some() && share < share_min && !met_one_link(step, alone, together) {
-        let text = format!("{text}; not judged: nothing shows that a link behind them was the limit");
-        return Some(Check::not_judged(NAME, text).numbers(share, share_min, Unit::Share));
+        if let Some(why) = full_host(step) {
+            let check = Check::not_judged(NAME, format!("{text}; not judged: {why}"));
+            return Some(check.numbers(share, share_min, Unit::Share));
+        }
+        let text = format!("{text}, and nothing shows what held them back");
+        let check = Check::fail(NAME, text).numbers(share, share_min, Unit::Share);
+        let check = unless_busy(check, step, |hosts| hosts.explain_rate(share, share_min));
+        return Some(if check.outcome == Outcome::Fail {
+            Check { outcome: Outcome::Inconclusive, ..check }
+        } else {
+            check
+        });
     }
     let check = share_at_least(NAME, &text, share, share_min);
     Some(unless_busy(check, step, |hosts| {
@@ -430,7 +442,7 @@ fn met_one_link(step: &Step, alone: &AloneSum, together: u64) -> bool {
     (together as f64) < best as f64 * MORE
         && overflowed
         && dropped_at_home(step) == 0
-        && held_by_network(step)
+        && stripe_held_by_network(step)
 }
 
 /// The worst second of the worst run, against that run's own mean.

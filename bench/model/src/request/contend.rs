@@ -6,7 +6,7 @@ use super::{LaneOptions, Over, size};
 use crate::contend::{Caps, ClassSpans, ClassWay, ClassWays, Marks};
 use crate::{Class, ContendSpec, Direction};
 
-/// See [`ContendSpec`]. Which guest is reckoned with is the client's affair alone.
+/// See [`ContendSpec`]. Which guest is assumed is the client's affair alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContendRequest {

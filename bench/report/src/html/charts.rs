@@ -1,6 +1,7 @@
 //! Which charts a document has something for. What it does not hold is no chart.
 
 use pathproof_model::series::Slice;
+use pathproof_model::soak::{SoakFigures, SoakSlot};
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{Direction, ResultDoc, Step};
 
@@ -13,7 +14,7 @@ use crate::{hlog, plain};
 const BARS_MAX: usize = 40;
 
 pub(super) fn all(doc: &ResultDoc) -> Markup {
-    [rates(doc), contention(doc), latencies(doc), mtu(doc), rounds(doc), ladder(doc)]
+    [rates(doc), soak(doc), contention(doc), latencies(doc), mtu(doc), rounds(doc), ladder(doc)]
         .into_iter()
         .flatten()
         .collect()
@@ -49,10 +50,56 @@ fn rates(doc: &ResultDoc) -> Option<Markup> {
         let most = |pick: fn(&(f64, f64)) -> f64| {
             series.iter().flat_map(|series| &series.points).map(pick).fold(0.0, f64::max)
         };
-        let across = Axis::from_zero(most(|point| point.0), |at| Nanoseconds((at * 1e9) as u64).to_string());
+        let across = Axis::from_zero(most(|point| point.0), time);
         let up = Axis::from_zero(most(|point| point.1), |at| BitsPerSecond(at as u64).to_string());
         lines("Throughput over time", "From zero; time since the start of each stream.", &across, &up, series)
     })
+}
+
+/// A soak over its time: what was lost, how long answers took, what rate probes carried.
+fn soak(doc: &ResultDoc) -> Option<Markup> {
+    let soak = doc.soak.as_ref()?;
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let points = |value: &dyn Fn(&SoakFigures) -> Option<f64>| -> Vec<(f64, f64)> {
+        let middle = |slot: &SoakSlot| seconds(slot.start_ns) + seconds(soak.slot_ns) / 2.0;
+        // What was not measured is no number, and breaks the line.
+        soak.slots.iter().map(|slot| (middle(slot), value(&slot.figures).unwrap_or(f64::NAN))).collect()
+    };
+    let course = |name: &str, points: Vec<(f64, f64)>| Series { name: name.to_owned(), points };
+    let lost = points(&|seen| (seen.sent > 0).then(|| 100.0 * seen.lost as f64 / seen.sent as f64));
+    let median = points(&|seen| seen.response_ns.map(|times| seconds(times.p50_max)));
+    let slow = points(&|seen| seen.response_ns.map(|times| seconds(times.p99_max)));
+    // Rates are probed now and then: a line goes from each probe to the next.
+    let probed = |mut points: Vec<(f64, f64)>| {
+        points.retain(|(_, rate)| rate.is_finite());
+        points
+    };
+    let out = probed(points(&|seen| seen.out_bits_per_s.map(|rates| rates.min as f64)));
+    let back = probed(points(&|seen| seen.in_bits_per_s.map(|rates| rates.min as f64)));
+    let each = format!("A point is {} of the time that was watched.", Nanoseconds(soak.slot_ns));
+    let chart = |caption: &str, label: fn(f64) -> String, mut series: Vec<Series>| {
+        series.retain(|series| series.points.iter().any(|(_, value)| value.is_finite()));
+        in_parts(series, |series| {
+            let most =
+                series.iter().flat_map(|series| &series.points).map(|point| point.1).fold(0.0, f64::max);
+            let across = Axis::from_zero(seconds(soak.elapsed_ns), time);
+            lines(caption, &each, &across, &Axis::from_zero(most, label), series)
+        })
+    };
+    let charts = [
+        chart("Datagrams lost over time", |percent| format!("{percent:.2} %"), vec![course("lost", lost)]),
+        chart("Answers over time", time, vec![course("median", median), course("99 of 100", slow)]),
+        chart(
+            "Rate probes over time",
+            |rate| BitsPerSecond(rate as u64).to_string(),
+            vec![course("out", out), course("in", back)],
+        ),
+    ];
+    Some(charts.into_iter().flatten().collect())
+}
+
+fn time(seconds: f64) -> String {
+    Nanoseconds((seconds * 1e9) as u64).to_string()
 }
 
 /// What classes that share a path carried, each step with its phases.
@@ -193,4 +240,41 @@ fn ladder(doc: &ResultDoc) -> Option<Markup> {
         })
         .collect();
     (!all.is_empty()).then(|| bars("From the wire to a file on the share", "", &all))
+}
+
+#[cfg(test)]
+mod tests {
+    use pathproof_model::soak::{Soak, SoakRange, SoakTimes};
+
+    use super::*;
+
+    #[test]
+    fn a_soak_is_drawn_over_its_time_and_what_was_not_measured_breaks_the_line() {
+        let slot = |number: u64, sent, lost| {
+            let probed = (number % 2 == 0).then_some(SoakRange::of(5_000_000_000));
+            let times = SoakTimes { p50_max: 40_000, p99_max: 900_000, ..SoakTimes::default() };
+            let response_ns = (sent > 0).then_some(times);
+            let figures =
+                SoakFigures { sent, lost, response_ns, out_bits_per_s: probed, ..SoakFigures::default() };
+            SoakSlot { start_ns: number * 10_000_000_000, figures }
+        };
+        let slots = vec![slot(0, 300, 0), slot(1, 300, 3), slot(2, 0, 0), slot(3, 300, 0), slot(4, 300, 0)];
+        let mut doc = ResultDoc::new(Default::default(), "2026-11-30T08:00:00Z");
+        doc.soak =
+            Some(Soak { elapsed_ns: 50_000_000_000, slot_ns: 10_000_000_000, slots, ..Soak::default() });
+        let drawn = all(&doc).0;
+        for (caption, parts) in [
+            ("Datagrams lost over time", 2),
+            // Each of two lines has a gap.
+            ("Answers over time", 4),
+            ("Rate probes over time", 1),
+        ] {
+            let (_, chart) = drawn.split_once(caption).unwrap_or_else(|| panic!("{caption}: {drawn}"));
+            let chart = chart.split("</figure>").next().unwrap_or_default();
+            assert_eq!(chart.matches("<polyline").count(), parts, "{caption}: {chart}");
+        }
+        assert!(!drawn.contains("NaN"), "{drawn}");
+        doc.soak = Some(Soak::default());
+        assert_eq!(all(&doc).0, "", "nothing was seen yet");
+    }
 }

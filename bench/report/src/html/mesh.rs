@@ -19,7 +19,7 @@ pub fn mesh_html(doc: &MeshDoc) -> String {
     for plane in &doc.planes {
         below.push(map(doc, plane));
     }
-    whole(&answer(doc), &below, (&doc.tool, &doc.started_at))
+    whole(&answer(doc), &below, &format!("a mesh of {} ranks", doc.size), (&doc.tool, &doc.started_at))
 }
 
 /// A square for each direction of each pair; without figures there is no map.

@@ -8,7 +8,7 @@ use pathproof_model::series::Slice;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{
     ArrivedPriority, Class, ClassFigures, ClassMark, ContendDetail, ContendPhase, ContendTried, Direction,
-    PhaseName, ResultDoc, Step, Subject,
+    PhaseName, RdmaMarks, ResultDoc, Step, Subject,
 };
 
 use super::{Block, Cell, Column, Fact, Row, Strip, Table};
@@ -175,8 +175,20 @@ fn marks(detail: &ContendDetail) -> Option<Fact> {
         format!("{} {} {} {became}", mark.name.word(), mark.dscp, way(mark))
     };
     let changed = detail.marks.iter().any(|mark| mark.changed_to().is_some());
-    let all: Vec<String> = detail.marks.iter().map(told).collect();
+    let all: Vec<String> =
+        detail.marks.iter().map(told).chain(detail.rdma_marks.iter().map(rdma_packets)).collect();
     (asked || changed).then(|| Fact::new("marks (DSCP) arrive", all.join(", ")))
+}
+
+/// How RDMA packets arrive, one way.
+fn rdma_packets(way: &RdmaMarks) -> String {
+    let which = if way.direction == Direction::In { "in" } else { "out" };
+    let Some(arrived) = &way.arrived else {
+        return format!("RDMA packets {which} unknown: {}", way.reason.as_deref().unwrap_or("nobody tells"));
+    };
+    let code_points: BTreeSet<u8> = arrived.iter().map(|came| came.dscp).collect();
+    let code_points: Vec<String> = code_points.iter().map(u8::to_string).collect();
+    format!("RDMA packets {which} as {}", code_points.join(" and "))
 }
 
 /// With which 802.1p priorities frames arrive, where somebody asked for some or some have a tag.
@@ -263,7 +275,7 @@ fn facts(doc: &ResultDoc, detail: &ContendDetail) -> Vec<Fact> {
 #[cfg(test)]
 mod tests {
     use pathproof_model::contend::ClassSpans;
-    use pathproof_model::{ContendSpec, StepKind, StepSpec};
+    use pathproof_model::{ArrivedMark, ContendSpec, StepKind, StepSpec};
 
     use super::*;
 
@@ -279,6 +291,26 @@ mod tests {
         let said = "migration from 500.00 ms on, backup from 1.00 s to 3.00 s";
         let asked = ["backup=1s..3s", "migration=500ms.."];
         assert_eq!(told(&asked), Some(Fact::new("within each phase", said)));
+    }
+
+    #[test]
+    fn the_marks_of_rdma_packets_are_told_beside_those_of_datagrams_and_unknown_with_the_reason() {
+        let mark = ClassMark {
+            name: Class::Storage,
+            dscp: 26,
+            sent: Some(9),
+            received: Some(9),
+            ..ClassMark::default()
+        };
+        let came = |dscp, ecn| ArrivedMark { dscp, ecn, count: 9 };
+        let out =
+            RdmaMarks { arrived: Some(vec![came(26, 0), came(26, 3), came(0, 0)]), ..RdmaMarks::default() };
+        let why = Some("no packet was seen at eth0".to_owned());
+        let back = RdmaMarks { direction: Direction::In, reason: why, ..RdmaMarks::default() };
+        let detail =
+            ContendDetail { marks: vec![mark], rdma_marks: vec![out, back], ..ContendDetail::default() };
+        let said = "storage 26 out as sent, RDMA packets out as 0 and 26, RDMA packets in unknown: no packet was seen at eth0";
+        assert_eq!(marks(&detail), Some(Fact::new("marks (DSCP) arrive", said)));
     }
 
     #[test]

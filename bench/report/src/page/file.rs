@@ -16,7 +16,10 @@ fn blocks(step: &Step, file: &FileDetail) -> Vec<Block> {
     let mut out = vec![Block::heading(format!("FILE ON {}", file.address))];
     let contents = match step.summary.verified {
         Some(true) => format!("as written, {} compared", Bytes(file.compared_bytes)),
-        Some(false) => format!("DIFFERENT in {} places", file.wrong_blocks),
+        Some(false) => match file.stale_blocks {
+            0 => format!("DIFFERENT in {} places", file.wrong_blocks),
+            stale => format!("DIFFERENT in {} places, {stale} of them as before", file.wrong_blocks),
+        },
         None => "not compared".into(),
     };
     out.push(Block::Facts(facts([

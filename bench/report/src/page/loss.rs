@@ -97,6 +97,7 @@ mod tests {
                 first_router: None,
                 last_router: None,
                 questions_heard: None,
+                changed: None,
                 shares,
             };
             let mut step = Step::new(StepKind::Loss, "datagram loss");

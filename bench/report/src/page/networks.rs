@@ -110,7 +110,7 @@ fn name(record: &PortRecord) -> String {
     }
 }
 
-/// What the losses came to that were rehearsed, beside what the order foretells.
+/// What the losses came to that were rehearsed, beside what the order predicts.
 fn rehearsed(networks: &[Network]) -> Option<Block> {
     let columns: [Column<(&Network, &NetworkLoss)>; 5] = [
         Column::words("NETWORK LOST", |(network, loss)| {

@@ -8,10 +8,16 @@ use super::{Block, Cell, Column, Row, Table};
 pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     let records: Vec<&PortRecord> =
         doc.steps.iter().filter_map(|step| step.detail.ports.as_ref()).flatten().collect();
+    let Some(table) = table(&records) else { return Vec::new() };
+    vec![Block::Table(table), Block::paragraph(legend(doc, &records))]
+}
+
+/// A row a port.
+fn table(records: &[&PortRecord]) -> Option<Table> {
     let rows: Vec<(Port, &[&PortRecord])> = Port::ALL
         .into_iter()
         .filter(|port| records.iter().any(|record| record.port == *port))
-        .map(|port| (port, &records[..]))
+        .map(|port| (port, records))
         .collect();
     let columns: [Column<(Port, &[&PortRecord])>; 5] = [
         Column::words("PORT", |(port, _)| Cell::of(port.name())),
@@ -27,8 +33,11 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
             Cell::of(roles.join(", "))
         }),
     ];
-    let rows: Vec<_> = rows.into_iter().map(Row::One).collect();
-    let Some(table) = Table::new(&columns, rows) else { return Vec::new() };
+    Table::new(&columns, rows.into_iter().map(Row::One))
+}
+
+/// What the table has no column for.
+fn legend(doc: &ResultDoc, records: &[&PortRecord]) -> String {
     let bursts = doc.steps.iter().filter_map(|step| step.detail.opened_at_once.as_ref()).flatten();
     let opened: Vec<String> = bursts
         .map(|burst| {
@@ -77,7 +86,7 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
         Some(format!(" {} {} is not known: {why}.", record.name, record.direction.name()))
     });
     legend.extend(unknown);
-    vec![Block::Table(table), Block::paragraph(legend)]
+    legend
 }
 
 fn answer(port: Port, direction: Direction, all: &[&PortRecord]) -> Cell {

@@ -77,6 +77,7 @@ mod tests {
             ack_timeout_exponent: 14,
             retry_count: 6,
             rnr_retry_count: 0,
+            traffic_class: None,
         };
         let with = |serves, issues| {
             let terms = Depths { serves, issues }.bound(ours);

@@ -179,6 +179,7 @@ table! {
         rdma_destroy_id @ c"RDMACM_1.0": fn(*mut CmId) -> c_int;
         rdma_bind_addr @ c"RDMACM_1.0": fn(*mut CmId, *mut libc::sockaddr) -> c_int;
         rdma_listen @ c"RDMACM_1.0": fn(*mut CmId, c_int) -> c_int;
+        rdma_set_option @ c"RDMACM_1.0": fn(*mut CmId, c_int, c_int, *mut c_void, usize) -> c_int;
         rdma_get_src_port @ c"RDMACM_1.0": fn(*mut CmId) -> u16;
         rdma_resolve_addr @ c"RDMACM_1.0": fn(*mut CmId, *mut libc::sockaddr, *mut libc::sockaddr, c_int) -> c_int;
         rdma_resolve_route @ c"RDMACM_1.0": fn(*mut CmId, c_int) -> c_int;

@@ -546,6 +546,8 @@ pub mod k {
     pub const RDMA_CM_EVENT_DEVICE_REMOVAL: u32 = 11;
     pub const RDMA_CM_EVENT_TIMEWAIT_EXIT: u32 = 15;
     pub const RDMA_PS_TCP: u32 = 0x0106;
+    pub const RDMA_OPTION_ID: c_int = 0;
+    pub const RDMA_OPTION_ID_TOS: c_int = 0;
 
     use std::ffi::c_int;
 }

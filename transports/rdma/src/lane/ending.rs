@@ -25,6 +25,18 @@ pub(super) enum Ending {
     Phantom(u64),
 }
 
+/// How a connection ended by the connection manager's word, and in words.
+pub(super) type Parting = (Option<Gone>, &'static str);
+
+/// What the connection manager says of the end, if anything: a stranger who knocks is no end. Everything that it has said is taken.
+pub(super) fn parting(channel: &cm::EventChannel) -> Option<Parting> {
+    let mut parting = None;
+    while let Some(event) = channel.try_next() {
+        parting = parting.or_else(|| cm::ending(event.kind));
+    }
+    parting
+}
+
 impl RdmaLane {
     #[cold]
     pub(super) fn refused(&mut self, what: &'static str, code: i32) -> TransportError {
@@ -115,32 +127,49 @@ impl RdmaLane {
                 self.end(Ending::Event(trouble.event));
             }
         }
-        if let Some(connection) = &self.connection {
-            while let Some(event) = connection.channel().try_next() {
-                if let Some((how, words)) = cm::ending(event.kind) {
-                    if self.ending.is_none() {
-                        self.ending = Some(Ending::PeerClosed(how, words));
-                    }
-                    // The manager has stopped the queue pair on RoCE; on iWARP it flushes by itself.
-                    self.queue_pair.fail();
-                }
+        let Some(connection) = &self.connection else { return };
+        let heard = self.heard.lock().ok().and_then(|mut heard| heard.take());
+        if let Some((how, words)) = heard.or_else(|| parting(connection.channel())) {
+            if self.ending.is_none() {
+                self.ending = Some(Ending::PeerClosed(how, words));
             }
+            // The manager has stopped the queue pair on RoCE; on iWARP it flushes by itself.
+            self.queue_pair.fail();
         }
     }
 
+    /// Where the last sends have not asked for a completion: a write of no bytes behind them asks for all.
+    pub(super) fn ask_for_the_rest(&mut self) -> bool {
+        let due = self.unsignalled > 0 && self.ending.is_none();
+        if due {
+            let mut wr = IbvSendWr::empty();
+            wr.opcode = k::IBV_WR_RDMA_WRITE;
+            (wr.remote_addr, wr.rkey) = self.credit.at_the_peer();
+            self.post_own(wr);
+        }
+        due
+    }
+
     pub(super) fn send_goodbye(&mut self) {
+        let mut wr = IbvSendWr::empty();
+        wr.opcode = k::IBV_WR_SEND_WITH_IMM;
+        self.post_own(wr);
+    }
+
+    /// Posts a request of the lane's own, of which nobody is told; one that is refused has no effect.
+    fn post_own(&mut self, mut wr: IbvSendWr) {
         let sequence = self.sends_posted;
         let at = (sequence & self.send_mask) as usize;
         self.sends[at].sent = Sent { tag: 0, verb: Verb::Send, len: 0, status: CompletionStatus::Ok };
-        let mut wr = IbvSendWr::empty();
         wr.wr_id = sequence;
-        wr.opcode = k::IBV_WR_SEND_WITH_IMM;
         wr.send_flags = k::IBV_SEND_SIGNALED;
         let mut bad = std::ptr::null_mut();
-        // SAFETY: one request without memory; the queue has one place more than the depth for it.
+        // SAFETY: one request without memory; the queue has one place more than the depth for it, which is free: what this
+        // lane sent of its own before has completed.
         if unsafe { (self.post_send)(self.queue_pair.as_ptr(), &mut wr, &mut bad) } == 0 {
-            self.goodbye_sequence = Some(sequence);
+            self.own_from = self.own_from.min(sequence);
             self.sends_posted = sequence + 1;
+            self.unsignalled = 0;
         }
     }
 

@@ -103,14 +103,12 @@ impl RdmaLane {
             _ => return false,
         };
         let Some(remote) = remote else { return false };
+        let inline = op.len <= self.inline_bytes && opcode != k::IBV_WR_RDMA_READ;
+        let mut flags = if inline { k::IBV_SEND_INLINE } else { 0 };
         self.unsignalled += 1;
-        let mut flags = 0;
-        if self.unsignalled >= self.signal_every {
+        if self.unsignalled >= self.signals.every(inline) {
             flags |= k::IBV_SEND_SIGNALED;
             self.unsignalled = 0;
-        }
-        if op.len <= self.inline_bytes && opcode != k::IBV_WR_RDMA_READ {
-            flags |= k::IBV_SEND_INLINE;
         }
         let place = &mut self.sends[(sequence & self.send_mask) as usize];
         place.sge = sge;
@@ -174,7 +172,7 @@ impl RdmaLane {
         // The places are free: fewer than `send_depth` sends are outstanding.
         let code = unsafe {
             let end = &raw mut (*base.add(last)).wr;
-            if (*end).send_flags & k::IBV_SEND_SIGNALED == 0 {
+            if self.signals.last && (*end).send_flags & k::IBV_SEND_SIGNALED == 0 {
                 // Nothing may follow, and then this list would never be heard of.
                 (*end).send_flags |= k::IBV_SEND_SIGNALED;
                 self.unsignalled = 0;
@@ -231,6 +229,8 @@ impl RdmaLane {
     #[inline]
     pub(super) fn drain(&mut self, out: &mut Vec<Completion>) -> usize {
         let before = out.len();
+        // A device that gave less than it was asked for had no more (ibv_poll_cq(3)): asking again would hold up what came.
+        let mut exhausted = false;
         loop {
             while self.sends_reported < self.sends_finished {
                 if out.len() == out.capacity() {
@@ -244,9 +244,9 @@ impl RdmaLane {
                     drop(chunk);
                     self.chunk_registration_ns += self.clock.now().ns_since(begin);
                 }
-                let goodbye = self.goodbye_sequence == Some(self.sends_reported);
+                let own = self.sends_reported >= self.own_from;
                 self.sends_reported += 1;
-                if goodbye {
+                if own {
                     continue;
                 }
                 if sent.status == CompletionStatus::Ok {
@@ -268,6 +268,9 @@ impl RdmaLane {
                 return out.len() - before;
             }
             if self.completions_at == self.completions_len {
+                if exhausted {
+                    return out.len() - before;
+                }
                 let want = spare.min(BATCH) as i32;
                 // SAFETY: the queue lives as long as the lane, and the array has room for `want` entries.
                 let got = unsafe {
@@ -283,6 +286,7 @@ impl RdmaLane {
                     }
                     return out.len() - before;
                 }
+                exhausted = got < want;
                 self.completions_at = 0;
                 self.completions_len = (got as usize).min(BATCH);
             }
@@ -322,8 +326,17 @@ impl RdmaLane {
     /// Tells the peer of new receives.
     #[inline]
     pub(super) fn grant(&mut self) -> Result<(), TransportError> {
+        if !self.credit.is_due(self.recvs_posted, self.recvs_finished) {
+            return Ok(());
+        }
+        self.post_grant()
+    }
+
+    /// Not inlined: the request of 128 bytes would be cleared for every look at whether one is due.
+    #[inline(never)]
+    fn post_grant(&mut self) -> Result<(), TransportError> {
         let (mut wr, mut sge) = (IbvSendWr::empty(), IbvSge::default());
-        if !self.credit.grant(self.recvs_posted, self.recvs_finished, &mut wr, &mut sge) {
+        if !self.credit.grant(self.recvs_posted, &mut wr, &mut sge) {
             return Ok(());
         }
         let mut bad = std::ptr::null_mut();

@@ -6,17 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_api::{
-    Access, AdapterStats, Established, Exposed, PreparedWire, PrivateData, Region, Role, TransportError,
-    WaitMode, Wire, WireOp, WireSpec, Wires,
+    Access, AdapterStats, Established, Exposed, PreparedWire, PrivateData, Region, Role, SendReports,
+    SentMemory, TransportError, WaitMode, Wire, WireOp, WireSpec, Wires,
 };
 use pathproof_sys::clock::RealClock;
 
 use super::adapter::{Adapter, Memory};
+use super::dialling;
+use super::marks;
+use super::options::class_of;
 use super::{INLINE_BYTES, RdmaTransport};
 use crate::choose::{Choice, Wishes};
 use crate::cm;
 use crate::ffi::{ConnectionManagerLibrary, IbvQpCap};
 use crate::loans::Loans;
+use crate::signals::Signals;
 use crate::sysfs::Fabric;
 use crate::timing::{ACK_TIMEOUT_EXPONENT, RETRY_COUNT};
 use crate::verbs::{CompletionChannel, CompletionQueue, QueuePair};
@@ -25,6 +29,8 @@ use crate::words;
 
 /// Pieces of an operation: a head and a body.
 const PIECES: u32 = 2;
+/// Of how many sends of a list one asks for a completion, where the last does in any case.
+const LIST_ASKS_EVERY: u32 = 16;
 
 impl Wires for RdmaTransport {
     fn prepare_wire(&self, spec: &WireSpec) -> Result<Box<dyn PreparedWire>, TransportError> {
@@ -44,6 +50,9 @@ impl Wires for RdmaTransport {
         let adapter = self.adapter(&choice.device)?;
         let events_before = adapter.context.events_so_far();
         let device = adapter.context.attributes()?;
+        if let Some(dscp) = spec.dscp {
+            marks::check(dscp, &choice, device.vendor_id, &self.sysfs)?;
+        }
         let least = |asked: u8, allowed: i32| asked.min(u8::try_from(allowed).unwrap_or(u8::MAX));
         let terms = cm::Terms {
             responder_depth: least(spec.reads_served, device.max_qp_rd_atom),
@@ -52,6 +61,7 @@ impl Wires for RdmaTransport {
             retry_count: RETRY_COUNT,
             // Whoever speaks over a bare wire has credits: a receiver that is not ready is a fault, not a wait.
             rnr_retry_count: 0,
+            traffic_class: spec.dscp.map(class_of),
         };
         let channel = match spec.wait_mode {
             WaitMode::Block => Some(CompletionChannel::new(&adapter.context)?),
@@ -72,7 +82,7 @@ impl Wires for RdmaTransport {
             Role::Dial => None,
             Role::Accept => {
                 let port = spec.address.map_or(0, |address| address.port());
-                Some(cm::Id::listen(&channel, SocketAddr::new(local, port))?)
+                Some(cm::Id::listen(&channel, SocketAddr::new(local, port), terms.traffic_class)?)
             }
         };
         Ok(Box::new(PreparedBare {
@@ -90,6 +100,16 @@ impl Wires for RdmaTransport {
             events_before,
         }))
     }
+}
+
+/// Which sends ask for a completion. Their places are used again.
+fn signals(fabric: Fabric, told_together: u32) -> Result<Signals, TransportError> {
+    let (depth, reports) = match told_together {
+        0 | 1 => (LIST_ASKS_EVERY, SendReports::Prompt),
+        several => (several, SendReports::Late),
+    };
+    // One for every quarter.
+    Signals::of(fabric, None, depth.saturating_mul(4), (reports, SentMemory::Reused))
 }
 
 fn listening_address(spec: &WireSpec) -> Option<std::net::IpAddr> {
@@ -117,20 +137,9 @@ impl PreparedBare {
     fn iwarp(&self) -> bool {
         self.choice.fabric == Fabric::Iwarp
     }
-}
 
-impl PreparedWire for PreparedBare {
-    fn listens_at(&self) -> Option<SocketAddr> {
-        let (_, port) = self.listener.as_ref()?;
-        Some(SocketAddr::new(self.choice.local?, *port))
-    }
-
-    fn expose(&mut self, region: &Arc<Region>, access: Access) -> Result<Exposed, TransportError> {
-        let iwarp = self.iwarp();
-        self.adapter.expose(&mut self.memory, iwarp, region, access)
-    }
-
-    fn connect(
+    /// Connects, or is connected to.
+    fn join(
         self: Box<Self>,
         peer: Option<SocketAddr>,
         receives: &[WireOp],
@@ -154,7 +163,12 @@ impl PreparedWire for PreparedBare {
         chosen.insert("device".into(), device);
         chosen.insert("gid".into(), choice.gid_reason.clone());
         chosen.insert("connect".into(), "by the RDMA connection manager, as SMB Direct does".into());
-        let mut queues = Queues::new(&adapter.context, spec.sends, spec.receives, self.inline_bytes)?;
+        if let Some(class) = terms.traffic_class {
+            chosen.insert("traffic_class".into(), marks::words(class, true, iwarp));
+        }
+        let signals = signals(choice.fabric, spec.told_together)?;
+        let inline_bytes = self.inline_bytes;
+        let mut queues = Queues::new(&adapter.context, spec.sends, spec.receives, inline_bytes, signals)?;
         let private_data = match &spec.private_data {
             PrivateData::Bytes(bytes) => bytes.clone(),
             // Each must be more than zero (MS-SMBD 3.1.4.2), also that of an end that never reads.
@@ -204,5 +218,30 @@ impl PreparedWire for PreparedBare {
             adapter_used,
             events_before: self.events_before,
         })))
+    }
+}
+
+impl PreparedWire for PreparedBare {
+    fn listens_at(&self) -> Option<SocketAddr> {
+        let (_, port) = self.listener.as_ref()?;
+        Some(SocketAddr::new(self.choice.local?, *port))
+    }
+
+    fn expose(&mut self, region: &Arc<Region>, access: Access) -> Result<Exposed, TransportError> {
+        let iwarp = self.iwarp();
+        self.adapter.expose(&mut self.memory, iwarp, region, access)
+    }
+
+    fn connect(
+        self: Box<Self>,
+        peer: Option<SocketAddr>,
+        receives: &[WireOp],
+        deadline: Duration,
+    ) -> Result<Box<dyn Wire>, TransportError> {
+        if !self.iwarp() || self.spec.role == Role::Accept {
+            return self.join(peer, receives, deadline);
+        }
+        let receives = receives.to_vec();
+        dialling::in_time(deadline, move || self.join(peer, &receives, deadline))
     }
 }

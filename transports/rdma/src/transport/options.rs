@@ -9,7 +9,6 @@ use super::INLINE_BYTES;
 use crate::choose::Wishes;
 use crate::manners::NAME;
 use crate::offer::Rendezvous;
-use crate::sysfs::Fabric;
 use crate::timing::{ACK_TIMEOUT_EXPONENT, RETRY_COUNT};
 
 pub use pathproof_api::manners::DEVICE;
@@ -39,11 +38,11 @@ pub const PATH_MTU: LaneOption<Fixed<PathMtu>> = LaneOption {
     help: "RDMA path MTU in bytes, at most",
 };
 /// Traffic class of the packets.
-pub const TRAFFIC_CLASS: LaneOption<Fixed<u8>> = LaneOption {
+pub const TRAFFIC_CLASS: LaneOption<Open<u8>> = LaneOption {
     name: "traffic_class",
     takes: Takes::Number { least: 0, most: 255, unit: NumberUnit::None },
     whose: Whose::Both,
-    default: Fixed(0),
+    default: open("0, and with connect=cm that of the system"),
     help: "traffic class of the packets",
 };
 /// How queue pairs find each other.
@@ -175,11 +174,17 @@ impl Registration {
     }
 }
 
+/// The traffic class whose six upper bits are this code point (RFC 2474 §3).
+pub(super) fn class_of(dscp: u8) -> u8 {
+    dscp << 2
+}
+
 /// What a lane's specification asks of this transport.
 pub(super) struct Options {
     pub(super) wishes: Wishes,
     pub(super) rendezvous: Option<Rendezvous>,
-    pub(super) traffic_class: u8,
+    /// `None` where nobody asked for one.
+    pub(super) traffic_class: Option<u8>,
     pub(super) signal_every: Option<u32>,
     pub(super) inline_bytes: u32,
     /// Upper limit of the path MTU, as the verbs code.
@@ -202,8 +207,8 @@ pub(super) fn options(spec: &LaneSpec) -> Result<Options, TransportError> {
             remote: spec.remote.map(|r| r.ip()),
         },
         rendezvous: given.given(&CONNECT),
-        // The six upper bits of a traffic class are the code point (RFC 2474 §3); what is said of one lane goes before what all have in common.
-        traffic_class: spec.dscp.map_or_else(|| given.get(&TRAFFIC_CLASS), |dscp| dscp << 2),
+        // What is said of one lane goes before what all have in common.
+        traffic_class: spec.dscp.map(class_of).or_else(|| given.given(&TRAFFIC_CLASS)),
         signal_every: given.given(&SIGNAL_EVERY).map(|every| every.max(1)),
         inline_bytes: given.get(&INLINE),
         path_mtu_code: given.get(&PATH_MTU) as u8,
@@ -214,47 +219,21 @@ pub(super) fn options(spec: &LaneSpec) -> Result<Options, TransportError> {
     })
 }
 
-/// Of how many sends one asks for a completion.
-///
-/// On iWARP each must. There a completion means that TCP has the bytes, not that the peer has them (RFC 5040 §5.5), and
-/// soft-iWARP lets TCP send, and send again, straight from the memory of a request that asks for none: whoever
-/// writes its next message there when a later request completes changes bytes on their way, and the peer sees corrupt ones.
-pub(super) fn signal_every(
-    fabric: Fabric,
-    asked: Option<u32>,
-    send_depth: u32,
-) -> Result<u32, TransportError> {
-    match (fabric, asked) {
-        (Fabric::Iwarp, Some(2..)) => Err(TransportError::invalid(
-            "RDMA option signal_every: on iWARP every send must ask for its completion, or its memory may not be used \
-             again; leave the option out",
-        )),
-        (Fabric::Iwarp, _) => Ok(1),
-        // A quarter of the depth keeps three quarters in flight while one is being collected.
-        (_, asked) => Ok(asked.unwrap_or(send_depth / 4).clamp(1, send_depth.max(1))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_lane_that_is_marked_has_the_traffic_class_of_its_code_point() {
-        let class = |dscp| options(&LaneSpec { dscp, ..LaneSpec::default() }).unwrap().traffic_class;
-        assert_eq!((class(Some(26)), class(Some(63)), class(None)), (104, 252, 0));
-    }
-
-    #[test]
-    fn on_iwarp_every_send_asks_for_its_completion() {
-        for depth in [1, 16, 128] {
-            assert_eq!(signal_every(Fabric::Iwarp, None, depth).unwrap(), 1);
-            assert_eq!(signal_every(Fabric::Iwarp, Some(1), depth).unwrap(), 1);
+        let spec = |dscp| LaneSpec { dscp, ..LaneSpec::default() };
+        let class = |spec: &LaneSpec| options(spec).unwrap().traffic_class;
+        assert_eq!([Some(26), Some(63)].map(|dscp| class(&spec(dscp))), [Some(104), Some(252)]);
+        // Left out is not zero: the connection manager has a class of the system's for whom nobody gives one.
+        assert_eq!(class(&spec(None)), None);
+        for (dscp, expected) in [(None, 12), (Some(26), 104)] {
+            let mut both = spec(dscp);
+            both.options.set(&TRAFFIC_CLASS, 12);
+            assert_eq!(class(&both), Some(expected), "the mark of a lane goes before the option of all");
         }
-        let refused = signal_every(Fabric::Iwarp, Some(2), 16).unwrap_err().to_string();
-        assert!(refused.contains("signal_every") && refused.contains("leave the option out"), "{refused}");
-        assert_eq!(signal_every(Fabric::Roce, None, 16).unwrap(), 4);
-        assert_eq!(signal_every(Fabric::Roce, Some(100), 16).unwrap(), 16);
-        assert_eq!(signal_every(Fabric::InfiniBand, None, 1).unwrap(), 1);
     }
 }

@@ -12,6 +12,7 @@ use pathproof_api::{
 use pathproof_sys::clock::{Clock as _, Deadline, RealClock};
 
 use super::adapter::Adapter;
+use super::dialling;
 use super::options::Registration;
 use crate::choose::Choice;
 use crate::cm;
@@ -20,6 +21,7 @@ use crate::ffi::{ConnectionManagerLibrary, IbvAhAttr, IbvGlobalRoute, IbvQpAttr,
 use crate::lane::{Parts, RdmaLane, Window};
 use crate::memory_window::MemoryWindow;
 use crate::offer::{Address, mtu_bytes};
+use crate::signals::Signals;
 use crate::sysfs::{Fabric, gid_text};
 use crate::timing::{RNR_RETRY_COUNT, RNR_TIMER_CODE};
 use crate::verbs::{MemoryRegion, QueuePair};
@@ -35,6 +37,7 @@ impl Manager {
         library: &Arc<ConnectionManagerLibrary>,
         role: Role,
         choice: &Choice,
+        traffic_class: Option<u8>,
     ) -> Result<Manager, TransportError> {
         let local = choice.local.ok_or_else(|| TransportError::Unsupported {
             what: format!("the RDMA connection manager on {}", choice.device),
@@ -46,7 +49,7 @@ impl Manager {
         })?;
         let channel = cm::EventChannel::new(library)?;
         let listener = match role {
-            Role::Accept => Some(cm::Id::listen(&channel, SocketAddr::new(local, 0))?),
+            Role::Accept => Some(cm::Id::listen(&channel, SocketAddr::new(local, 0), traffic_class)?),
             Role::Dial => None,
         };
         Ok(Manager { listener, channel })
@@ -69,7 +72,8 @@ pub(super) struct PreparedRdma {
     pub(super) address: Address,
     pub(super) caps: LaneCaps,
     pub(super) initiator_depth: u8,
-    pub(super) traffic_class: u8,
+    /// `None` where nobody asked for one.
+    pub(super) traffic_class: Option<u8>,
     pub(super) path_mtu_code: u8,
     pub(super) ack_timeout_exponent: u8,
     pub(super) retry_count: u8,
@@ -78,7 +82,7 @@ pub(super) struct PreparedRdma {
     pub(super) send_depth: u32,
     pub(super) receive_depth: u32,
     pub(super) inline_bytes: u32,
-    pub(super) signal_every: u32,
+    pub(super) signals: Signals,
     pub(super) wait_mode: WaitMode,
     pub(super) send_reports: SendReports,
     pub(super) ip_mtu_bytes: Option<u32>,
@@ -116,7 +120,7 @@ impl PreparedRdma {
                     flow_label: 0,
                     sgid_index: self.choice.gid.as_ref().map_or(0, |g| g.index),
                     hop_limit: 64,
-                    traffic_class: self.traffic_class,
+                    traffic_class: self.traffic_class.unwrap_or(0),
                 },
                 dlid: peer.lid,
                 is_global: u8::from(global),
@@ -187,6 +191,7 @@ impl PreparedRdma {
             ack_timeout_exponent: self.ack_timeout_exponent,
             retry_count: self.retry_count,
             rnr_retry_count: RNR_RETRY_COUNT,
+            traffic_class: self.traffic_class,
         };
         let dials = manager.listener.is_none();
         let joining = cm::Joining {
@@ -212,60 +217,9 @@ impl PreparedRdma {
         }?;
         Ok(connected.id)
     }
-}
 
-impl PreparedLane for PreparedRdma {
-    fn attach(&mut self, region: &Arc<Region>, access: Access) -> Result<RegionId, TransportError> {
-        let (readable, writable) = match access {
-            Access::Local => (false, false),
-            Access::RemoteRead => (true, false),
-            Access::RemoteWrite => (false, true),
-            Access::RemoteReadWrite => (true, true),
-        };
-        let mut bits = k::IBV_ACCESS_LOCAL_WRITE;
-        if readable {
-            bits |= k::IBV_ACCESS_REMOTE_READ;
-        }
-        // On iWARP the answer to a READ is a tagged write, so its target must allow remote writes (RFC 5040 §4.4).
-        if writable || self.choice.fabric == Fabric::Iwarp {
-            bits |= k::IBV_ACCESS_REMOTE_WRITE;
-        }
-        let id = u16::try_from(self.regions.len())
-            .map_err(|_| TransportError::invalid("a lane takes at most 65536 regions"))?;
-        let begin = self.clock.now();
-        let exposes = (readable || writable) && self.address.window_bytes == 0;
-        let by_window = exposes && self.registration == Registration::Window;
-        // What a window opens is not open otherwise.
-        let whole = if by_window { k::IBV_ACCESS_LOCAL_WRITE | k::IBV_ACCESS_MW_BIND } else { bits };
-        let registered = self.adapter.register(region, whole)?;
-        let mut remote_key = registered.remote_key();
-        if by_window {
-            let window = MemoryWindow::new(&self.adapter.domain)?;
-            remote_key = window.key();
-            self.exposed = Some((window, RegionId(id), bits & !k::IBV_ACCESS_LOCAL_WRITE));
-        }
-        self.registration_ns += self.clock.now().ns_since(begin);
-        if exposes {
-            self.address.window_base = region.base_address() as u64;
-            self.address.window_bytes = region.len();
-            self.address.window_key = remote_key;
-            self.address.window_revocable = by_window;
-            self.address.window_readable = readable;
-            self.address.window_writable = writable;
-        }
-        self.regions.push(registered);
-        Ok(RegionId(id))
-    }
-
-    fn offer(&self) -> Offer {
-        Offer(self.address.encode())
-    }
-
-    fn connect(
-        mut self: Box<Self>,
-        peer: &Offer,
-        deadline: Duration,
-    ) -> Result<Box<dyn Lane>, TransportError> {
+    /// Connects, or is connected to, and makes the lane.
+    fn join(mut self: Box<Self>, peer: &Offer, deadline: Duration) -> Result<Box<dyn Lane>, TransportError> {
         let until = self.clock.deadline(deadline);
         let peer = Address::decode(&peer.0).map_err(|detail| TransportError::Protocol {
             operation: "reading the peer's RDMA offer".into(),
@@ -386,7 +340,7 @@ impl PreparedLane for PreparedRdma {
             inline_bytes: self.inline_bytes,
             per_chunk: self.registration == Registration::PerChunk,
             exposed,
-            signal_every: self.signal_every,
+            signals: self.signals,
             wait_mode: self.wait_mode,
             send_reports: self.send_reports,
             local: format!(
@@ -404,5 +358,61 @@ impl PreparedLane for PreparedRdma {
             shared: adapter,
         })?;
         Ok(Box::new(lane))
+    }
+}
+
+impl PreparedLane for PreparedRdma {
+    fn attach(&mut self, region: &Arc<Region>, access: Access) -> Result<RegionId, TransportError> {
+        let (readable, writable) = match access {
+            Access::Local => (false, false),
+            Access::RemoteRead => (true, false),
+            Access::RemoteWrite => (false, true),
+            Access::RemoteReadWrite => (true, true),
+        };
+        let mut bits = k::IBV_ACCESS_LOCAL_WRITE;
+        if readable {
+            bits |= k::IBV_ACCESS_REMOTE_READ;
+        }
+        // On iWARP the answer to a READ is a tagged write, so its target must allow remote writes (RFC 5040 §4.4).
+        if writable || self.choice.fabric == Fabric::Iwarp {
+            bits |= k::IBV_ACCESS_REMOTE_WRITE;
+        }
+        let id = u16::try_from(self.regions.len())
+            .map_err(|_| TransportError::invalid("a lane takes at most 65536 regions"))?;
+        let begin = self.clock.now();
+        let exposes = (readable || writable) && self.address.window_bytes == 0;
+        let by_window = exposes && self.registration == Registration::Window;
+        // What a window opens is not open otherwise.
+        let whole = if by_window { k::IBV_ACCESS_LOCAL_WRITE | k::IBV_ACCESS_MW_BIND } else { bits };
+        let registered = self.adapter.register(region, whole)?;
+        let mut remote_key = registered.remote_key();
+        if by_window {
+            let window = MemoryWindow::new(&self.adapter.domain)?;
+            remote_key = window.key();
+            self.exposed = Some((window, RegionId(id), bits & !k::IBV_ACCESS_LOCAL_WRITE));
+        }
+        self.registration_ns += self.clock.now().ns_since(begin);
+        if exposes {
+            self.address.window_base = region.base_address() as u64;
+            self.address.window_bytes = region.len();
+            self.address.window_key = remote_key;
+            self.address.window_revocable = by_window;
+            self.address.window_readable = readable;
+            self.address.window_writable = writable;
+        }
+        self.regions.push(registered);
+        Ok(RegionId(id))
+    }
+
+    fn offer(&self) -> Offer {
+        Offer(self.address.encode())
+    }
+
+    fn connect(self: Box<Self>, peer: &Offer, deadline: Duration) -> Result<Box<dyn Lane>, TransportError> {
+        if self.choice.fabric != Fabric::Iwarp || self.role == Role::Accept {
+            return self.join(peer, deadline);
+        }
+        let peer = peer.clone();
+        dialling::in_time(deadline, move || self.join(&peer, deadline))
     }
 }

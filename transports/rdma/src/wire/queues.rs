@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use pathproof_api::{LoanId, Piece, TransportError, WireDone, WireOp, WireVerb};
 
+use super::account::Account;
 use crate::ffi::{IbvRecvWr, IbvSendWr, IbvSge, IbvWc, PollCq, PostRecv, PostSend, ReqNotifyCq, k};
 use crate::loans::Loans;
+use crate::signals::Signals;
 use crate::transport::adapter::Memory;
 use crate::verbs::{Context, QueuePair};
 
@@ -17,10 +19,6 @@ pub(super) const RECEIVE: u64 = 1 << 63;
 struct SendPlace {
     wr: IbvSendWr,
     pieces: [IbvSge; 2],
-    tag: u64,
-    len: u32,
-    /// How it ended, until it was told.
-    done: Option<WireDone>,
 }
 
 #[derive(Clone, Copy)]
@@ -37,10 +35,12 @@ pub(crate) struct Queues {
     poll_cq: PollCq,
     req_notify: ReqNotifyCq,
     inline_bytes: u32,
+    signals: Signals,
     sends: Box<[SendPlace]>,
-    sends_posted: u64,
-    sends_finished: u64,
+    account: Account,
     recvs: Box<[RecvPlace]>,
+    /// Most receives at once.
+    recv_places: u64,
     recvs_posted: u64,
     recvs_finished: u64,
 }
@@ -55,6 +55,7 @@ impl Queues {
         sends: u32,
         receives: u32,
         inline_bytes: u32,
+        signals: Signals,
     ) -> Result<Queues, TransportError> {
         let functions = context.functions();
         let missing = |what: &str| TransportError::Unsupported {
@@ -64,8 +65,7 @@ impl Queues {
         };
         let empty =
             IbvRecvWr { wr_id: 0, next: std::ptr::null_mut(), sg_list: std::ptr::null_mut(), num_sge: 1 };
-        let send =
-            SendPlace { wr: IbvSendWr::empty(), pieces: [IbvSge::default(); 2], tag: 0, len: 0, done: None };
+        let send = SendPlace { wr: IbvSendWr::empty(), pieces: [IbvSge::default(); 2] };
         let recv = RecvPlace { wr: empty, piece: IbvSge::default(), tag: 0 };
         Ok(Queues {
             post_send: functions.post_send.ok_or_else(|| missing("post_send"))?,
@@ -73,18 +73,19 @@ impl Queues {
             poll_cq: functions.poll_cq.ok_or_else(|| missing("poll_cq"))?,
             req_notify: functions.req_notify_cq.ok_or_else(|| missing("req_notify_cq"))?,
             inline_bytes,
-            sends: vec![send; (sends as usize).max(1)].into(),
-            sends_posted: 0,
-            sends_finished: 0,
-            recvs: vec![recv; (receives as usize).max(1)].into(),
+            signals,
+            sends: vec![send; ring(sends)].into(),
+            account: Account::new(sends as usize),
+            recvs: vec![recv; ring(receives)].into(),
+            recv_places: u64::from(receives.max(1)),
             recvs_posted: 0,
             recvs_finished: 0,
         })
     }
 
-    /// Whether something of the sending side has not completed.
+    /// Whether something of the sending side has not completed that will though nothing follows.
     pub(super) fn sends_under_way(&self) -> bool {
-        self.sends_finished < self.sends_posted
+        self.account.awaits()
     }
 
     /// Posts a prefix of `ops` and returns its length. Receives are posted before the sends that may grant them.
@@ -94,17 +95,17 @@ impl Queues {
         (memory, loans): (&Memory, &mut Loans),
         ops: &[WireOp],
     ) -> Result<usize, TransportError> {
-        let (send_from, recv_from) = (self.sends_posted, self.recvs_posted);
+        let (send_from, recv_from) = (self.account.posted(), self.recvs_posted);
         let (mut send_to, mut recv_to, mut taken) = (send_from, recv_from, 0);
         for op in ops {
             if op.verb == WireVerb::Receive {
-                if recv_to - self.recvs_finished >= self.recvs.len() as u64 {
+                if recv_to - self.recvs_finished >= self.recv_places {
                     break;
                 }
                 self.stage_recv(memory, op, recv_to)?;
                 recv_to += 1;
             } else {
-                if send_to - self.sends_finished >= self.sends.len() as u64 {
+                if !self.account.has_room(send_to) {
                     break;
                 }
                 match op.verb {
@@ -152,19 +153,28 @@ impl Queues {
             WireVerb::Read { address, key } => (k::IBV_WR_RDMA_READ, address, key),
         };
         let len = op.head.len.saturating_add(op.body.len);
-        let at = (sequence % self.sends.len() as u64) as usize;
+        let at = sequence as usize & (self.sends.len() - 1);
         let place = &mut self.sends[at];
         // An empty head would be a piece of nothing, which some devices refuse.
         place.pieces = if op.head.len == 0 { [pieces[1], pieces[0]] } else { pieces };
-        (place.tag, place.len, place.done) = (op.tag, len, None);
+        let inline = len > 0 && len <= self.inline_bytes && opcode != k::IBV_WR_RDMA_READ;
+        // Somebody waits for what was read and for a key that was ended; a write of nothing is there to be told.
+        let seldom = match op.verb {
+            WireVerb::Send => true,
+            WireVerb::Write { .. } => len > 0,
+            WireVerb::Receive
+            | WireVerb::SendInvalidate { .. }
+            | WireVerb::Read { .. }
+            | WireVerb::Bind { .. } => false,
+        };
+        let asks = !seldom || self.account.silent() + 1 >= u64::from(self.signals.every(inline));
+        self.account.stage(sequence, op.tag, len, asks);
         let wr = &mut place.wr;
         wr.wr_id = sequence;
         wr.num_sge = i32::from(op.head.len > 0) + i32::from(op.body.len > 0);
         wr.opcode = opcode;
-        wr.send_flags = k::IBV_SEND_SIGNALED;
-        if len > 0 && len <= self.inline_bytes && opcode != k::IBV_WR_RDMA_READ {
-            wr.send_flags |= k::IBV_SEND_INLINE;
-        }
+        wr.send_flags =
+            if asks { k::IBV_SEND_SIGNALED } else { 0 } | if inline { k::IBV_SEND_INLINE } else { 0 };
         wr.remote_addr = address;
         // libsiw takes the key to invalidate from `wr.rdma.rkey`, all others from its own field.
         wr.rkey = key;
@@ -181,15 +191,16 @@ impl Queues {
     ) -> Result<(), TransportError> {
         let request = loans.request(loan);
         let mut wr = request.ok_or_else(|| TransportError::invalid("a window that is not lent"))?;
-        let at = (sequence % self.sends.len() as u64) as usize;
+        let at = sequence as usize & (self.sends.len() - 1);
         wr.wr_id = sequence;
-        self.sends[at] = SendPlace { wr, pieces: [IbvSge::default(); 2], tag, len: 0, done: None };
+        self.sends[at] = SendPlace { wr, pieces: [IbvSge::default(); 2] };
+        self.account.stage(sequence, tag, 0, true);
         Ok(())
     }
 
     fn stage_recv(&mut self, memory: &Memory, op: &WireOp, sequence: u64) -> Result<(), TransportError> {
         let piece = Queues::piece(memory, op.head)?;
-        let at = (sequence % self.recvs.len() as u64) as usize;
+        let at = sequence as usize & (self.recvs.len() - 1);
         let place = &mut self.recvs[at];
         (place.piece, place.tag) = (piece, op.tag);
         place.wr.wr_id = sequence | RECEIVE;
@@ -201,10 +212,16 @@ impl Queues {
         if from == to {
             return Ok(());
         }
-        let (base, count) = (self.sends.as_mut_ptr(), self.sends.len() as u64);
-        let at = |sequence: u64| (sequence % count) as usize;
+        let mask = self.sends.len() - 1;
+        let at = |sequence: u64| sequence as usize & mask;
+        if self.signals.last && self.account.silent() > 0 {
+            // Nothing may follow, and then this list would never be heard of.
+            self.sends[at(to - 1)].wr.send_flags |= k::IBV_SEND_SIGNALED;
+            self.account.last_asks(to - 1);
+        }
+        let base = self.sends.as_mut_ptr();
         let mut bad = std::ptr::null_mut();
-        // SAFETY: indices are below the ring's length, which never moves. Each request is linked to the next and names memory
+        // SAFETY: indices are below the ring's length, and it never moves. Each request is linked to the next and names memory
         // of a registered region (checked when staged) that lives as long as the wire. The places are free: no more than
         // there are is outstanding.
         let code = unsafe {
@@ -220,7 +237,7 @@ impl Queues {
             (self.post_send)(queue_pair.as_ptr(), &raw mut (*base.add(at(from))).wr, &mut bad)
         };
         // What was taken before a bad one will complete or be flushed; the wire is over either way.
-        self.sends_posted = to;
+        self.account.post(to);
         refused("posting a send", code)
     }
 
@@ -228,8 +245,8 @@ impl Queues {
         if from == to {
             return Ok(());
         }
-        let (base, count) = (self.recvs.as_mut_ptr(), self.recvs.len() as u64);
-        let at = |sequence: u64| (sequence % count) as usize;
+        let (base, mask) = (self.recvs.as_mut_ptr(), self.recvs.len() - 1);
+        let at = |sequence: u64| sequence as usize & mask;
         let mut bad = std::ptr::null_mut();
         // SAFETY: as in `post_sends`.
         let code = unsafe {
@@ -265,35 +282,30 @@ impl Queues {
     /// The tag of the receive whose completion `id` has come; `None`: it is not the oldest one that is posted.
     pub(super) fn finish_receive(&mut self, id: u64) -> Option<u64> {
         let expected = self.recvs_finished < self.recvs_posted && id & !RECEIVE == self.recvs_finished;
-        let place = &self.recvs[(self.recvs_finished % self.recvs.len() as u64) as usize];
+        let place = &self.recvs[self.recvs_finished as usize & (self.recvs.len() - 1)];
         self.recvs_finished += u64::from(expected);
         expected.then_some(place.tag)
     }
 
     /// Tag and length of the operation whose completion `id` has come; `None`: it is not under way.
     pub(super) fn find_send(&self, id: u64) -> Option<(u64, u32)> {
-        let place = &self.sends[(id % self.sends.len() as u64) as usize];
-        let under_way = (self.sends_finished..self.sends_posted).contains(&id) && place.done.is_none();
-        under_way.then_some((place.tag, place.len))
+        self.account.find(id)
     }
 
-    /// Books how `id` ended. soft-iWARP completes a send before a READ that was posted earlier; they are told in the order in
-    /// which they were posted.
-    pub(super) fn finish_send(&mut self, id: u64, done: WireDone) {
-        let at = (id % self.sends.len() as u64) as usize;
-        self.sends[at].done = Some(done);
+    /// Books how `id` ended; returns the bytes of those that ended with it.
+    pub(super) fn finish_send(&mut self, id: u64, done: WireDone) -> u64 {
+        self.account.finish(id, done)
     }
 
     /// The oldest operation, once it has ended.
     pub(super) fn pop_finished(&mut self) -> Option<WireDone> {
-        if self.sends_finished == self.sends_posted {
-            return None;
-        }
-        let at = (self.sends_finished % self.sends.len() as u64) as usize;
-        let done = self.sends[at].done.take()?;
-        self.sends_finished += 1;
-        Some(done)
+        self.account.pop()
     }
+}
+
+/// Places of a ring for so many: a power of two, so that a number finds its place by a mask and not by a division.
+fn ring(most: u32) -> usize {
+    (most as usize).max(1).next_power_of_two()
 }
 
 fn refused(what: &str, code: i32) -> Result<(), TransportError> {

@@ -22,7 +22,7 @@ const FSCTL_DFS_GET_REFERRALS_EX: u32 = 0x0006_01B0;
 pub enum Controlled {
     /// It has an answer.
     Answered,
-    /// Somebody changed the negotiation on its way: the connection ends without a word (3.3.5.15.12).
+    /// Somebody changed the negotiation on its way: the connection ends silently (3.3.5.15.12).
     HangUp,
 }
 

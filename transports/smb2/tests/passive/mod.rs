@@ -96,6 +96,10 @@ pub struct Loop {
     pub limits: PipeLimits,
     /// From now on nobody answers.
     pub stops: Option<Stop>,
+    /// Messages to the server.
+    pub sent: usize,
+    /// What the next answers say of where the next one of their compound begins, whatever the server said.
+    pub damages: Option<u32>,
 }
 
 impl Loop {
@@ -114,6 +118,8 @@ impl Loop {
             memory: None,
             limits,
             stops: None,
+            sent: 0,
+            damages: None,
         }
     }
 
@@ -138,6 +144,7 @@ impl MessagePipe for Loop {
     }
 
     fn send(&mut self, parts: &[&[u8]], _: Option<u32>) -> Result<Queued, TransportError> {
+        self.sent += 1;
         if self.stops.is_some() {
             return Ok(Queued::Yes);
         }
@@ -156,6 +163,9 @@ impl MessagePipe for Loop {
         let Some((answer, key)) = self.answers.pop_front() else { return Ok(None) };
         self.ended = key;
         *message = answer;
+        if let Some(next) = self.damages {
+            message[20..24].copy_from_slice(&next.to_le_bytes());
+        }
         Ok(Some(match key.or(self.ends) {
             Some(key) => Arrival { invalidated: Invalidated::Flagged(key), endings: 1, fragments: 1 },
             None => Arrival { fragments: 1, ..Arrival::default() },

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pathproof_smb2::crypto::{PreauthHash, Signer};
-use pathproof_smb2::wire::{Command, FLAG_RESPONSE, FLAG_SIGNED, Header, frame};
+use pathproof_smb2::wire::{Command, FLAG_RELATED, FLAG_RESPONSE, FLAG_SIGNED, Header, frame};
 use pathproof_smb2::{Credentials, Dialect, NtStatus, ntlm};
 
 /// The account that it knows.
@@ -67,6 +67,20 @@ pub enum Fault {
     TakesUnsigned,
     /// It keeps the file when it is closed, and says this to whoever would open it again.
     Keeps(u32),
+    /// It answers each request of a compound by itself, which is no fault.
+    Apart,
+    /// The same, the last one first.
+    ApartBackwards,
+    /// It does the first request of a compound, and does not look at the rest.
+    FirstOnly,
+    /// It refuses what takes over from the request before it.
+    NoRelated,
+    /// It refuses all that stands in a compound.
+    NoCompounds,
+    /// It ends a connection at its twentieth WRITE, and carries that out when a flush is asked for over another one.
+    LateWrite,
+    /// It answers what was not compounded in a compound.
+    AnswersTwice(Command),
 }
 
 /// Serves connections for ever. The bytes of the file, and whether it is there, are told.
@@ -76,18 +90,21 @@ pub fn serve(fault: Fault) -> (SocketAddr, Arc<Mutex<Option<Vec<u8>>>>) {
     let file = Arc::new(Mutex::new(None));
     let shared = file.clone();
     let gone = Arc::new(AtomicBool::new(false));
+    let late = Arc::new(Mutex::new(None));
     std::thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
             if gone.load(Ordering::SeqCst) {
                 continue;
             }
-            let (file, gone) = (shared.clone(), gone.clone());
+            let (file, gone, late) = (shared.clone(), gone.clone(), late.clone());
             std::thread::spawn(move || {
-                let (signer, hello, token) = (None, vec![], vec![]);
-                let mut server = Server { stream, fault, file, gone, signer, hello, token };
+                let (signer, hello, token, writes) = (None, vec![], vec![], 0);
+                let mut server = Server { stream, fault, file, gone, late, writes, signer, hello, token };
                 while server.turn().is_some() {}
-                // Whoever goes takes the file along.
-                *server.file.lock().unwrap() = None;
+                // Whoever goes takes the file along, unless other channels hold it.
+                if fault != Fault::LateWrite {
+                    *server.file.lock().unwrap() = None;
+                }
             });
         }
     });
@@ -100,6 +117,9 @@ struct Server {
     file: Arc<Mutex<Option<Vec<u8>>>>,
     /// It has vanished.
     gone: Arc<AtomicBool>,
+    /// The WRITE that it has not carried out yet: where, and what.
+    late: Arc<Mutex<Option<(usize, Vec<u8>)>>>,
+    writes: u32,
     signer: Option<Signer>,
     hello: Vec<u8>,
     token: Vec<u8>,
@@ -147,13 +167,66 @@ impl Server {
             return None;
         }
         self.stream.read_exact(&mut request).ok()?;
-        let header = Header::decode(&request).ok()?;
+        let mut answers = vec![];
+        let (mut rest, mut is_first) = (&request[..], true);
+        loop {
+            let (header, next) = Header::decode_chained(rest).ok()?;
+            let (one, after) = rest.split_at(if next == 0 { rest.len() } else { next });
+            let is_last = next == 0 || self.fault == Fault::FirstOnly;
+            let apart = matches!(self.fault, Fault::Apart | Fault::ApartBackwards);
+            let refused = match self.fault {
+                Fault::NoRelated if header.flags & FLAG_RELATED != 0 => Some(0xC000_000D),
+                Fault::NoCompounds if next != 0 || !is_first => Some(0xC000_00BB),
+                _ => None,
+            };
+            answers.push(self.one(header, one, !is_last && !apart, refused)?);
+            if is_last {
+                break;
+            }
+            (rest, is_first) = (after, false);
+        }
+        match self.fault {
+            Fault::Apart => {}
+            Fault::ApartBackwards => answers.reverse(),
+            _ => answers = vec![answers.concat()],
+        }
+        for answer in answers.iter().filter(|answer| !answer.is_empty()) {
+            self.stream.write_all(&frame(answer)).ok()?;
+        }
+        Some(())
+    }
+
+    /// What is said to one request, which is nothing where the fault has spoken; `None` ends the connection.
+    fn one(
+        &mut self,
+        header: Header,
+        request: &[u8],
+        is_followed: bool,
+        refused: Option<u32>,
+    ) -> Option<Vec<u8>> {
         let command = header.command;
         match self.fault {
             Fault::Close(when) if when == command => return None,
             Fault::Vanishes(when) if when == command => {
                 self.gone.store(true, Ordering::SeqCst);
                 return None;
+            }
+            Fault::LateWrite if command == Command::Write => {
+                self.writes += 1;
+                let mut late = self.late.lock().unwrap();
+                if self.writes == 20 && late.is_none() {
+                    let (length, offset) =
+                        (number::<4>(request, 68) as usize, number::<8>(request, 72) as usize);
+                    *late = Some((offset, request[112..112 + length].to_vec()));
+                    return None;
+                }
+            }
+            Fault::LateWrite if command == Command::Flush => {
+                if let (Some((offset, data)), Some(file)) =
+                    (self.late.lock().unwrap().take(), self.file.lock().unwrap().as_mut())
+                {
+                    file[offset..offset + data.len()].copy_from_slice(&data);
+                }
             }
             Fault::Stall(when) if when == command => {
                 // Until the client leaves.
@@ -162,11 +235,11 @@ impl Server {
             }
             Fault::Oversize(when) if when == command => {
                 let _ = self.stream.write_all(&[0, 0xFF, 0xFF, 0xFF]);
-                return Some(());
+                return Some(vec![]);
             }
             Fault::FourGib(when) if when == command => {
                 let _ = self.stream.write_all(&[0xFF; 4]);
-                return Some(());
+                return Some(vec![]);
             }
             Fault::Drip(when) if when == command => {
                 let _ = self.stream.write_all(&[0, 0, 1, 0]);
@@ -178,7 +251,10 @@ impl Server {
             }
             _ => {}
         }
-        let (mut status, body) = self.body(command, &request);
+        let (mut status, body) = match refused {
+            Some(status) => (NtStatus(status), vec![]),
+            None => self.body(command, request),
+        };
         if let Fault::Status(when, what) = self.fault
             && when == command
         {
@@ -201,6 +277,11 @@ impl Server {
             ..header
         };
         let mut message = answer.encode(&body);
+        if is_followed || self.fault == Fault::AnswersTwice(command) {
+            message.resize(message.len().next_multiple_of(8), 0);
+            let next = message.len() as u32;
+            message[20..24].copy_from_slice(&next.to_le_bytes());
+        }
         // The last answer of a logon is signed, as Samba's is.
         let signs = header.flags & FLAG_SIGNED != 0 || command == Command::SessionSetup;
         if let (Some(signer), true) = (&self.signer, signs) {
@@ -221,7 +302,11 @@ impl Server {
         if self.fault == Fault::Sealed(command) {
             message.splice(..0, [&b"\xFDSMB"[..], &[1; 48]].concat());
         }
-        self.stream.write_all(&frame(&message)).ok()
+        if self.fault == Fault::AnswersTwice(command) {
+            let again = Header { flags: FLAG_RESPONSE, ..header }.encode(&[4, 0, 0, 0]);
+            message.extend(again);
+        }
+        Some(message)
     }
 
     fn body(&mut self, command: Command, request: &[u8]) -> (NtStatus, Vec<u8>) {

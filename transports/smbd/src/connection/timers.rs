@@ -15,6 +15,9 @@ impl Connection {
         if let Some((began, _)) = self.reassembly.unfinished() {
             next = next.min(began + WHOLE_WITHIN);
         }
+        if let Some(due) = self.progress.due() {
+            next = next.min(due);
+        }
         // What could not be sent for want of a credit is sent when one comes, not by looking again.
         match self.credits.grant_at() {
             Some(due) if self.may_send() => next.min(due),
@@ -28,6 +31,11 @@ impl Connection {
 
     fn nudge(&mut self) {
         self.nudged = true;
+        self.write_nothing();
+    }
+
+    /// A write of no bytes, of which nobody is told. Neither its address nor its key is looked at (IBTA vol. 1, C9-88; RFC 5040).
+    pub(super) fn write_nothing(&mut self) {
         self.operate(WireOp {
             tag: NUDGE,
             verb: WireVerb::Write { address: 0, key: 0 },
@@ -36,8 +44,12 @@ impl Connection {
         });
     }
 
-    pub(super) fn timers(&mut self) -> Result<(), TransportError> {
-        let now = self.clock.now();
+    /// Does what is due. `ended`: so many operations have, where anything has or has come.
+    pub(super) fn timers(&mut self, ended: Option<u64>) -> Result<(), TransportError> {
+        let now = self.now;
+        if let Some(ended) = ended {
+            self.progress.moved(ended, now);
+        }
         if !matches!(self.phase, Phase::Open(_)) {
             if now >= self.began + NEGOTIATION {
                 return Err(self.unanswered(NEGOTIATION));
@@ -53,6 +65,14 @@ impl Connection {
             let operation =
                 format!("{}: a message of which {missing} bytes are still announced", self.operation());
             return Err(TransportError::Timeout { operation, after: WHOLE_WITHIN });
+        }
+        if self.progress.due().is_some_and(|due| now >= due) {
+            let stalled = self.progress.patience().as_secs();
+            return Err(TransportError::PeerGone {
+                operation: self.operation(),
+                how: Some(Gone::Silent),
+                detail: format!("nothing that was under way has moved for {stalled} s, and nothing came"),
+            });
         }
         let asks = match self.alive.due(now) {
             Due::Nothing(_) => false,

@@ -97,8 +97,8 @@ impl SmbdLane {
         let bytes = &mut self.scratch[..len];
         let from = fragment.offset + u64::from(skip);
         let copied = self.connection.memory().copy_out(from, bytes);
-        let target = self.memory.get(usize::from(op.region.0)).map(|(region, _)| region.clone());
-        let placed = target.map(|region| region.copy_in(op.offset + u64::from(filled), bytes));
+        let target = self.memory.get(usize::from(op.region.0));
+        let placed = target.map(|(region, _)| region.copy_in(op.offset + u64::from(filled), bytes));
         match (copied, placed) {
             (Ok(()), Some(Ok(()))) => Ok(()),
             _ => Err(self.broken("a message outside its receive")),

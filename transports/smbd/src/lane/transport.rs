@@ -7,7 +7,7 @@ use std::time::Duration;
 use pathproof_api::manners::{self, DEVICE};
 use pathproof_api::{
     Access, Clock, Exposed, Lane, LaneCaps, LaneSpec, Manners, Offer, OptionDoc, PreparedLane, PreparedWire,
-    PrivateData, Region, RegionId, Role, Transport, TransportError, Verb, WireSpec, Wires,
+    PrivateData, Region, RegionId, Role, SendReports, Transport, TransportError, Verb, WireSpec, Wires,
 };
 
 use super::frame::HEAD_BYTES;
@@ -77,6 +77,15 @@ pub fn caps(depth: u32) -> LaneCaps {
     caps
 }
 
+/// Of how many sends of a lane the wire may tell the end together. A quarter of the depth, as on lanes of bare verbs, keeps three
+/// quarters of it free.
+pub fn told_together(depth: u32, send_reports: SendReports) -> u32 {
+    match send_reports {
+        SendReports::Late => (depth / 4).max(1),
+        SendReports::Prompt | SendReports::Lazy => 1,
+    }
+}
+
 impl Transport for SmbdTransport {
     fn name(&self) -> &'static str {
         NAME
@@ -120,6 +129,8 @@ impl Transport for SmbdTransport {
             sends: Places::SENDS as u32 + moves,
             receives: u32::from(self.settings.receive_credits),
             wait_mode: spec.wait_mode,
+            dscp: spec.dscp,
+            told_together: told_together(depth, spec.send_reports),
             ..WireSpec::default()
         })?;
         Ok(Box::new(PreparedSmbd {
@@ -129,6 +140,7 @@ impl Transport for SmbdTransport {
             role,
             depth,
             receives,
+            send_reports: spec.send_reports,
             memory: Vec::new(),
             window: Window::default(),
         }))
@@ -142,6 +154,7 @@ struct PreparedSmbd {
     role: Role,
     depth: u32,
     receives: u32,
+    send_reports: SendReports,
     memory: Vec<(Arc<Region>, Exposed)>,
     window: Window,
 }
@@ -185,6 +198,7 @@ impl PreparedLane for PreparedSmbd {
         let (settings, clock) = (self.settings, self.clock);
         let mut connection =
             Connection::start(self.wire, self.role, listens_at, settings, clock, deadline, moves)?;
+        connection.tells_together(told_together(self.depth, self.send_reports));
         let agreed = connection.negotiated()?;
         Ok(Box::new(SmbdLane::new(Parts {
             connection,
@@ -194,6 +208,7 @@ impl PreparedLane for PreparedSmbd {
             caps: caps(self.depth),
             depth: self.depth,
             receives: self.receives,
+            send_reports: self.send_reports,
         })))
     }
 }

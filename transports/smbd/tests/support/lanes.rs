@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use pathproof_api::contract::{Connect, Pair};
 use pathproof_api::{
-    Access, LaneSpec, Pages, PreparedWire, Region, RegionId, Role, TransportError, Wait, WireSpec, Wires,
+    Access, Clock, LaneSpec, Pages, PreparedWire, Region, RegionId, Role, Tick, TransportError, Wait,
+    WireSpec, Wires,
 };
 use pathproof_sim::SimWires;
 use pathproof_smbd::lane::offer::Window;
-use pathproof_smbd::lane::transport::caps;
+use pathproof_smbd::lane::transport::{caps, told_together};
 use pathproof_smbd::lane::{Parts, SmbdLane};
 use pathproof_smbd::{Connection, Places, Settings};
 
@@ -20,11 +21,18 @@ pub struct Simulated {
     settings: Settings,
     /// What the lanes get in the place of the simulation's own wires.
     wrap: fn(Box<dyn PreparedWire>) -> Box<dyn PreparedWire>,
+    /// The wires of the pair that was made last.
+    wires: Option<SimWires>,
 }
 
 impl Simulated {
     pub fn with(settings: Settings) -> Simulated {
-        Simulated { settings, wrap: |wire| wire }
+        Simulated { settings, wrap: |wire| wire, wires: None }
+    }
+
+    /// The virtual time of the pair that was made last.
+    pub fn now(&self) -> Tick {
+        self.wires.as_ref().map_or(Tick(0), SimWires::now)
     }
 
     /// The same, over wires that something is put around.
@@ -36,6 +44,7 @@ impl Simulated {
 impl Connect for Simulated {
     fn connect(&mut self, spec: &LaneSpec, region_bytes: u64) -> Result<Pair, TransportError> {
         let wires = SimWires::new(DELAY_NS);
+        self.wires = Some(wires.clone());
         let receives = 128.max(2 * spec.depth);
         let moves = spec.depth + receives;
         let region = || Arc::new(Region::new(region_bytes, Pages::Default).unwrap());
@@ -48,6 +57,7 @@ impl Connect for Simulated {
                         role,
                         sends: Places::SENDS as u32 + moves,
                         receives: u32::from(self.settings.receive_credits),
+                        told_together: told_together(spec.depth, spec.send_reports),
                         ..WireSpec::default()
                     })
                     .unwrap();
@@ -72,7 +82,8 @@ impl Connect for Simulated {
                 let agreed = *connection.agreed().unwrap();
                 let memory = vec![(region.clone(), exposed)];
                 let depth = spec.depth;
-                let parts = Parts { connection, agreed, memory, window, caps: caps(depth), depth, receives };
+                let (caps, send_reports) = (caps(depth), spec.send_reports);
+                let parts = Parts { connection, agreed, memory, window, caps, depth, receives, send_reports };
                 (Box::new(SmbdLane::new(parts)), region)
             });
         let ((a, region_a), (b, region_b)) = (lanes.next().unwrap(), lanes.next().unwrap());

@@ -10,7 +10,8 @@ use pathproof_model::judge::still_grew;
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{
-    AnsweredBy, Direction, Finding, FollowUp, LaneRole, NodeId, Port, ResultDoc, Share, Step, TrafficSpec,
+    AnsweredBy, Direction, ErrorKind, Finding, FollowUp, LaneRole, NodeId, Port, ResultDoc, Share, Step,
+    TrafficSpec,
 };
 
 use super::super::busy;
@@ -85,8 +86,13 @@ impl<'a> Asked<'a> {
     fn next(&self) -> Option<TrafficSpec> {
         let to = match (&self.over[..], &self.beside[..]) {
             ([], []) => Some(self.port),
-            ([first], []) if is_slower(first, Some(self.planned.1)) || self.loses(first) => None,
+            ([first], [])
+                if is_slower(first, Some(self.planned.1)) || self.loses(first) || is_broken(first) =>
+            {
+                None
+            }
             ([first], [own]) if is_slower(first, rate(own)) || self.loses_more(first, own) => Some(self.port),
+            ([first], [own]) if is_broken(first) && rate(own).is_some() => Some(self.port),
             _ => return None,
         };
         Some(TrafficSpec { lanes: 1, port: to, ..short(self.planned)? })
@@ -94,6 +100,9 @@ impl<'a> Asked<'a> {
 
     fn finding(&self, doc: &ResultDoc) -> Option<Finding> {
         let ([first, again], [own]) = (&self.over[..], &self.beside[..]) else { return None };
+        if let Some(broken) = self.broken(doc, first, again, own) {
+            return Some(broken);
+        }
         // What a busy host leaves open of a rate it does not of what is lost.
         let slow = self.slow(doc, first, again, own);
         let sure = slow.as_ref().is_some_and(|finding| finding.is(code!("PORT-SLOW")));
@@ -130,6 +139,26 @@ impl<'a> Asked<'a> {
         }
         let finding = self.told(doc, Finding::new("PORT-SLOW", said));
         Some(finding.with("bits_per_s", most).with("beside_bits_per_s", beside))
+    }
+
+    /// Connections open over the port, and a stream over one is broken off each time, while one over the session's own is carried.
+    fn broken(&self, doc: &ResultDoc, first: &Step, again: &Step, own: &Step) -> Option<Finding> {
+        let (one, two, beside) = (why_broken(first)?, why_broken(again)?, rate(own)?);
+        let said = format!(
+            "{}: over {} ({}) a connection opened and did not carry a stream to its end ({one}), nor did another ({two}), and over the session's own \
+             port in between one carried {}, between the same two addresses",
+            self.way.name(),
+            self.port.name(),
+            self.port.service(),
+            BitsPerSecond(beside)
+        );
+        if let Some(step) = [first, again].into_iter().find(|step| was_busy(step)) {
+            let what = format!("whether {} carries anything", self.port.name());
+            let open = busy::left_open(step, &said, &what, &[code!("PORT-SLOW")]);
+            return Some(open.tell(told::DIRECTION, self.way));
+        }
+        let finding = self.told(doc, Finding::new("PORT-SLOW", said));
+        Some(finding.with("bits_per_s", 0u64).with("beside_bits_per_s", beside))
     }
 
     /// Over the port segments are lost all the time, and over the session's own between the same two addresses next to none are.
@@ -193,6 +222,17 @@ fn is_lost_all_along(step: &Step) -> bool {
     })
 }
 
+/// In words why a stream was broken off by what lies between the ends; none where it ran to its end, or an end itself ended it.
+fn why_broken(step: &Step) -> Option<&str> {
+    let error =
+        step.error.as_ref().filter(|why| matches!(why.kind, ErrorKind::PeerLost | ErrorKind::Timeout))?;
+    (!error.tells_of_changed_bytes()).then_some(error.message.as_str())
+}
+
+fn is_broken(step: &Step) -> bool {
+    why_broken(step).is_some()
+}
+
 /// What a short stream carried, where that says something of its way or of busy hosts.
 fn rate(step: &Step) -> Option<u64> {
     let whole = step.error.is_none() && is_unbounded(step) && !still_grew(step);
@@ -213,7 +253,9 @@ mod tests {
     use super::super::tests::stream;
     use super::*;
     use pathproof_model::series::Series;
-    use pathproof_model::{Evidence, HostLoad, PortAnswer, PortRecord, Role, Severity, StepKind, Tool};
+    use pathproof_model::{
+        Evidence, HostLoad, PortAnswer, PortRecord, Role, Severity, StepError, StepKind, Tool,
+    };
 
     /// Streams of a plan of 286 Mbit/s, and those of which the port (`true`) and the session's own port are asked after them.
     fn document(by: AnsweredBy, short: &[(bool, u64)]) -> ResultDoc {
@@ -262,6 +304,32 @@ mod tests {
         let found = found.unwrap();
         assert_eq!((found.code.as_str(), found.severity), ("PORT-SLOW", Severity::Error));
         assert!(found.evidence.contains("445/tcp (SMB)"), "{}", found.evidence);
+    }
+
+    #[test]
+    fn a_port_over_which_streams_break_off_is_told_where_the_sessions_own_carries_one() {
+        let broken = |short: &[(bool, Option<ErrorKind>)]| {
+            let rates: Vec<(bool, u64)> = short.iter().map(|(over, _)| (*over, 270)).collect();
+            let mut doc = document(AnsweredBy::Agent, &rates);
+            for (step, (_, kind)) in doc.steps.iter_mut().skip(3).zip(short) {
+                step.error = kind.map(|kind| StepError::new(kind, "Connection reset by peer".into()));
+            }
+            doc
+        };
+        let (over, own) = ((true, Some(ErrorKind::PeerLost)), (false, None));
+        assert_eq!(next(&broken(&[over])).map(|spec| spec.port), Some(None));
+        assert_eq!(next(&broken(&[over, own])).map(|spec| spec.port), Some(Some(Port::Smb)));
+        let found = finding(&broken(&[over, own, over]), Direction::Out).unwrap();
+        assert_eq!((found.code.as_str(), found.severity), ("PORT-SLOW", Severity::Error));
+        assert!(found.evidence.contains("Connection reset by peer"), "{}", found.evidence);
+        // The session's own broke off as well, it did not come again, or an end itself could not.
+        for short in [
+            [over, (false, Some(ErrorKind::PeerLost)), over],
+            [over, own, (true, None)],
+            [(true, Some(ErrorKind::Resource)), own, (true, Some(ErrorKind::Resource))],
+        ] {
+            assert_eq!(finding(&broken(&short), Direction::Out), None, "{short:?}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What looks like somebody's fault and is not, and what cannot be told: in the worlds of the tests beside this.
+//! What looks like somebody's fault and is not, and what cannot be determined: in the worlds of the tests beside this.
 
 use super::*;
 
@@ -58,7 +58,7 @@ impl Again for Lossy {
     }
 }
 
-/// Whoever is slow again while a host is too busy is not named, and that this could not be told is counted.
+/// Whoever is slow again while a host is too busy is not named, and that this could not be determined is counted.
 #[test]
 fn a_repetition_on_a_busy_host_names_nobody() {
     struct Busy(World, usize);

@@ -11,6 +11,7 @@ pub(super) struct Draft {
     pub(super) families: Vec<u8>,
     pub(super) direction: Direction,
     pub(super) body: String,
+    pub(super) meaning: Option<&'static str>,
     pub(super) next: Option<String>,
     pub(super) severity: Option<Severity>,
     pub(super) values: Vec<(&'static str, Value)>,
@@ -24,6 +25,7 @@ impl Draft {
             families: vec![path.family],
             direction,
             body,
+            meaning: None,
             next: None,
             severity: None,
             values: Vec::new(),
@@ -62,6 +64,9 @@ impl Draft {
             .with(told::REMOTE_NIC.name(), self.nics.1)
             .with("families", self.families)
             .tell(told::DIRECTION, self.direction);
+        if let Some(meaning) = self.meaning {
+            finding.meaning = meaning.into();
+        }
         if let Some(next) = self.next {
             finding = finding.with_next(next);
         }

@@ -20,7 +20,7 @@ pub(super) const NETWORKS: &[Entry] = &[
         "NETWORK-REDIRECT-SLOW",
         Error,
         "When a network is lost, nothing arrives over the others for longer than a cluster waits for a host: it is given up and its guests move.",
-        "See over which network what waited had to come (pathproof check PEER on each): one that is slow to answer, or on which neighbours have to be found anew, holds the others up.",
+        "See over which network what waited had to come (pathproof check PEER on each): one that is slow to answer, or on which neighbours have to be found again, holds the others up.",
     ),
     entry(
         "NETWORK-MIGRATION-PUBLIC",

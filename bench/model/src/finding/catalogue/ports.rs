@@ -49,7 +49,7 @@ pub(super) const PORTS: &[Entry] = &[
     entry(
         "TCP-IDLE-DROPPED",
         Error,
-        "Something on the way forgets connections that are silent for a while: a share or a cluster hangs after each pause, until its connection is made anew.",
+        "Something on the way forgets connections that are silent for a while: a share or a cluster hangs after each pause, until its connection is made again.",
         "Raise the idle time of TCP connections at the firewall, load balancer or address translation between the hosts above what the applications keep silent (SMB: minutes), or let this traffic pass without following connections.",
     ),
 ];

@@ -48,6 +48,12 @@ pub(super) const SERVERS_AND_CHANNELS: &[Entry] = &[
         "Look at the NIC, cable and addresses of that channel at both ends, then run again with that address alone (//ADDRESS/SHARE).",
     ),
     entry(
+        "SMB-LATE-WRITE",
+        Error,
+        "After a channel was lost, data that had been written before came back: the server still carried out what it had been asked over the lost channel, and undid what was written since.",
+        "Update the server: it must refuse what comes with the ChannelSequence of before; until then do not use Multichannel with it where a path can fall silent.",
+    ),
+    entry(
         "SMB-UNSIGNED-TAKEN",
         Warning,
         "The server demands signatures and takes requests without them: whoever is on the way can ask it for things in the name of others.",

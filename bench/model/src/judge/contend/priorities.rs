@@ -142,7 +142,12 @@ mod tests {
         let mut step = Step::new(StepKind::Contend, "contention");
         for (end, counts) in End::BOTH.into_iter().zip(counted) {
             step.lanes.push(LaneResult { end, nics: vec!["e0".into()], ..LaneResult::default() });
-            let activity = |counts| PriorityActivity { nic: "e0".into(), priority: 3, counts };
+            let activity = |counts| PriorityActivity {
+                nic: "e0".into(),
+                priority: 3,
+                counts,
+                ..PriorityActivity::default()
+            };
             let priorities = counts.map(|counts| vec![activity(counts)]);
             step.evidence.push(Evidence { node: end.node(), priorities, ..Evidence::default() });
         }

@@ -212,6 +212,7 @@ mod tests {
             first_router: None,
             last_router: None,
             questions_heard: None,
+            changed: None,
             shares: None,
         };
         let mut step = Step::new(StepKind::Loss, "loss");
