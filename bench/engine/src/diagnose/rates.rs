@@ -96,8 +96,8 @@ fn bounded(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     }
     // What others take of a port leaves one connection less than several, and all of them less than the port carries.
     let best = if alone.1 > several.1 { alone } else { several };
-    if let Some(found) = others::finding(doc, best, way).filter(|_| !starved(best.0)) {
-        return Some(found);
+    if let Some(found) = others::finding(doc, best, way) {
+        return (!starved(best.0)).then_some(found);
     }
     let (one, many) = (alone.1 as f64, several.1 as f64);
     if many >= one * SEVERAL {
