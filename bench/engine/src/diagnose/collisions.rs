@@ -28,7 +28,7 @@ pub(super) fn finding(
     let back = lost_on_the_way_back(doc, step, repeats)?;
     let said = format!(
         "{}: {:.1} % of the segments of {} had to be sent again, and on the way back {} of {} acknowledgements were lost ({:.1} %), which take next to \
-         none of any rate; of {} datagrams at a low pace {} were lost, and of single questions none: packets are lost where both ways carry something at once, \
+         none of any rate; of {} datagrams at a low pace {} were lost, and next to no single question: packets are lost where both ways carry something at once, \
          as on a link of which one end is half duplex, where they collide",
         way.name(),
         repeats.share() * 100.0,
