@@ -5,6 +5,7 @@
 
 mod busy;
 mod changed;
+mod collisions;
 mod connections;
 mod delays;
 mod direction;
@@ -29,6 +30,7 @@ mod settled;
 mod sizes;
 mod sleeps;
 mod slow;
+mod stops;
 mod subnets;
 mod switches;
 mod tables;
@@ -56,6 +58,7 @@ const FAMILIES: &[&[Rule]] = &[
     changed::RULES,
     identity::RULES,
     hosts::RULES,
+    stops::RULES,
     neighbours::RULES,
     wires::RULES,
     subnets::RULES,
@@ -159,6 +162,12 @@ fn pressed(step: &Step) -> bool {
         .iter()
         .filter_map(|one| one.host.as_ref())
         .any(|load| load.pressure_some_ns.is_some_and(|ns| ns as f64 >= load.elapsed_ns as f64 * PRESSED))
+}
+
+/// What a hypervisor took of each processor of a host, of the one that lost most.
+fn stolen_ns(step: &Step) -> u64 {
+    let loads = step.evidence.iter().filter_map(|one| one.host.as_ref());
+    loads.filter_map(|load| Some(load.steal_ns? / load.cpus.unwrap_or(1).max(1))).max().unwrap_or(0)
 }
 
 /// Where an address and port lead to, without the port.

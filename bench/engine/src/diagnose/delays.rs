@@ -35,7 +35,8 @@ fn comes_and_goes(doc: &ResultDoc) -> Vec<Finding> {
         .chain(pauses::pauses(doc))
         .chain(late(doc))
         .chain(uneven(doc));
-    let told = told.chain(timers(doc)).chain(pauses::stands(doc)).chain(held::held(doc));
+    let told = told.chain(timers(doc)).chain(pauses::stands(doc));
+    let told = told.chain(held::held(doc)).chain(held::in_turns(doc));
     told.take(1).collect()
 }
 
@@ -529,5 +530,33 @@ mod tests {
         let mut lossy = paced(500, 0);
         lossy.detail.loss.as_mut().unwrap()[0].flows[0].small.received = 460;
         assert_eq!(codes(vec![stream(&[800, 900], 90), lossy]), [""; 0]);
+    }
+
+    #[test]
+    fn a_program_that_stands_still_while_its_kernel_answers_is_no_stall_of_the_path() {
+        let stopped = |timeouts: u64| {
+            let mut step =
+                super::super::stops::tests::stream(pathproof_model::Direction::Out, 700, 1380, 480);
+            step.lanes[0].connection.as_mut().unwrap().counts.timeouts = Some(timeouts);
+            codes(vec![step, paced(500, 0)])
+        };
+        assert_eq!((stopped(0), stopped(1)), (vec![], vec!["PATH-STALLS".to_owned()]));
+        // Of a question that took as long, and of streams that stood for a moment beside it.
+        let trips = |timeouts: u64| {
+            use pathproof_model::{Connection, Evidence};
+            let counts = pathproof_model::evidence::ConnectionCounts {
+                retransmit_timer_ns: Some(204_000_000),
+                timeouts: Some(timeouts),
+                ..pathproof_model::evidence::ConnectionCounts::still()
+            };
+            let mut step = pingpong(870, [0.03, 0.06, 0.2, 790.0]);
+            step.lanes[0].connection = Some(Connection { counts, ..Connection::default() });
+            let mut short = stream(&[100], 16);
+            short.summary.goodput_bits_per_s = Some(110_000_000);
+            let of = |node| Evidence { node, tcp: Some(TcpCounts::still()), ..Evidence::default() };
+            short.evidence = vec![of(NodeId::CLIENT), of(NodeId::SERVER)];
+            codes(vec![step, paced(3900, 0), short.clone(), short])
+        };
+        assert_eq!((trips(0), trips(1)), (vec![], vec!["PATH-STALLS".to_owned()]));
     }
 }

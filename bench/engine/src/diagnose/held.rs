@@ -12,8 +12,8 @@ use pathproof_model::{
 
 use crate::record::LatencyHistogram;
 
-use super::pauses::{lost_a_question, stolen_ns};
-use super::{LOST_SHARE, planned, pressed, round_trips};
+use super::pauses::lost_a_question;
+use super::{LOST_SHARE, planned, pressed, round_trips, stolen_ns};
 
 /// So much above the median is held up: twice the built-in limit of jitter, and above the turns of up to 8 ms that threads of a busy host
 /// were seen to wait for each other.
@@ -28,57 +28,27 @@ const SEVERAL: u64 = 4;
 const MANY: u64 = 8;
 /// Alike are those that differ by such a part.
 const ALIKE: u64 = 20;
+/// Shorter turns than [`HELD_NS`] are something where one in a hundred misses the built-in limit of jitter by them ...
+const TURN_NS: u64 = 5_000_000;
+/// ... and they are such a part of the time: more than what waits for a processor, which turns of hosts are known by.
+const TURNS_SHARE: f64 = 0.1;
 
 pub(super) fn held(doc: &ResultDoc) -> Option<Finding> {
     let (step, rtt) = round_trips(doc)?;
-    let held = held_up(step, &rtt);
-    let (fewest, longest) = (held.first()?.0, held.last()?.0);
-    let count = sum(held.iter().map(|(_, count)| *count));
-    let stood_ns = sum(held.iter().map(|(ns, count)| ns.saturating_mul(*count)));
-    let asks = |lane: &&LaneResult| lane.end == End::Client;
-    let asked_ns = sum(step.lanes.iter().filter(asks).map(|lane| lane.window_ns));
-    let lines: Option<Vec<_>> = step.lanes.iter().map(|lane| lane.scheduled).collect();
-    let waited_ns = sum(lines?.iter().map(|line| line.waited_ns));
-    let lossy = paced_loss(doc, None).is_some_and(|lost| lost.bounds().0 > LOST_SHARE);
-    // A question that was lost waits for its timer, and threads that stood in line for half as long may have made the rest.
-    let own = stood_ns / 2 < waited_ns || stood_ns / 2 < stolen_ns(step);
-    if asked_ns == 0 || lossy || lost_a_question(step) || own {
-        return None;
-    }
-    let share = stood_ns as f64 / asked_ns as f64;
-    if share < STOOD_SHARE {
-        return None;
-    }
-    let witness = datagrams(doc);
+    let stood = Stood::of(doc, step, &rtt, HELD_NS).filter(|stood| stood.share >= STOOD_SHARE)?;
+    let witness = datagrams(doc, HELD_NS);
     // What two see is the path's, where they see it in two ways; one that is seen once only where it is as long for both.
-    let as_long = |path: &&LossPath| longest_of(path).abs_diff(longest) <= longest / ALIKE;
-    let severity = match (count >= SEVERAL, witness) {
+    let as_long = |path: &&LossPath| longest_of(path).abs_diff(stood.longest_ns) <= stood.longest_ns / ALIKE;
+    let severity = match (stood.count >= SEVERAL, witness) {
         (true, Some(_)) => Severity::Error,
-        (true, None) if are_alike(&held, count) => Severity::Error,
-        (true, None) if count >= MANY && !pressed(step) && stood_ns / 4 >= waited_ns => Severity::Warning,
+        (true, None) if stood.are_alike() => Severity::Error,
+        (true, None) if stood.count >= MANY && !pressed(step) && stood.stood_ns / 4 >= stood.waited_ns => {
+            Severity::Warning
+        }
         (false, Some(path)) if as_long(&path) && !pressed(step) => Severity::Error,
         _ => return None,
     };
-    let beside = witness.map_or_else(String::new, |path| {
-        let high = path.delay_variation_ns.unwrap_or_default().p99;
-        format!(
-            "; of the datagrams at a low pace ({}) one in a hundred came {} and more after the fastest, too",
-            path.name(),
-            Nanoseconds(high)
-        )
-    });
-    let said = format!(
-        "{}: {count} of {} idle round trips took {} to {}, where half take less than {}: in {:.0} % of the time what was asked waited{beside}; \
-         nothing was lost meanwhile, and no thread stood in line for as long",
-        step.name,
-        rtt.count,
-        Nanoseconds(rtt.p50.saturating_add(fewest)),
-        Nanoseconds(rtt.p50.saturating_add(longest)),
-        Nanoseconds(rtt.p50),
-        share * 100.0
-    );
-    let finding = Finding::new("PATH-JITTER", said).with_severity(severity).with("spread_ns", longest);
-    let finding = finding.tell(told::PART, count).tell(told::OF, rtt.count);
+    let finding = stood.finding(step, &rtt, witness).with_severity(severity);
     Some(match severity {
         Severity::Warning => {
             finding.against("they are not alike, and datagrams at a low pace did not meet as much")
@@ -87,47 +57,134 @@ pub(super) fn held(doc: &ResultDoc) -> Option<Finding> {
     })
 }
 
+/// Shorter ones, again and again and each as long as the other: what pauses a port by turns of some milliseconds. Hosts whose threads wait for each other
+/// make such turns as well, so that both ways of asking have to show it, for far longer than anybody waited for a processor.
+pub(super) fn in_turns(doc: &ResultDoc) -> Option<Finding> {
+    let (step, rtt) = round_trips(doc)?;
+    let stood = Stood::of(doc, step, &rtt, TURN_NS).filter(|stood| stood.share >= TURNS_SHARE)?;
+    let middle_ns = stood.middle_ns()?;
+    let often = stood.count >= MANY && stood.are_alike() && rtt.p99 >= rtt.p50.saturating_add(TURN_NS);
+    let witness = datagrams(doc, TURN_NS.max(middle_ns / 4 * 3))?;
+    let own = stood.stood_ns / 4 < stood.waited_ns || pressure(step) > stood.share / 2.0;
+    (often && !own && !pressed(step))
+        .then(|| stood.finding(step, &rtt, Some(witness)).with_severity(Severity::Error))
+}
+
+/// Round trips that were held up, where neither what was lost nor what threads waited explains them.
+struct Stood {
+    /// By how much they lie above the median, and how many: the shortest first.
+    held: Vec<(u64, u64)>,
+    count: u64,
+    shortest_ns: u64,
+    longest_ns: u64,
+    /// All of them together.
+    stood_ns: u64,
+    /// The threads' time in line, together.
+    waited_ns: u64,
+    /// Part of the time in which something was asked.
+    share: f64,
+}
+
+impl Stood {
+    /// Those that lie above the median by more than `above_ns`.
+    fn of(doc: &ResultDoc, step: &Step, rtt: &LatencySummary, above_ns: u64) -> Option<Stood> {
+        let held = held_up(step, rtt, above_ns);
+        let (shortest_ns, longest_ns) = (held.first()?.0, held.last()?.0);
+        let count = sum(held.iter().map(|(_, count)| *count));
+        let stood_ns = sum(held.iter().map(|(ns, count)| ns.saturating_mul(*count)));
+        let asks = |lane: &&LaneResult| lane.end == End::Client;
+        let asked_ns = sum(step.lanes.iter().filter(asks).map(|lane| lane.window_ns));
+        let lines: Option<Vec<_>> = step.lanes.iter().map(|lane| lane.scheduled).collect();
+        let waited_ns = sum(lines?.iter().map(|line| line.waited_ns));
+        let lossy = paced_loss(doc, None).is_some_and(|lost| lost.bounds().0 > LOST_SHARE);
+        // A question that was lost waits for its timer, and threads that stood in line for half as long may have made the rest.
+        let own = stood_ns / 2 < waited_ns || stood_ns / 2 < stolen_ns(step);
+        if asked_ns == 0 || lossy || lost_a_question(step) || own {
+            return None;
+        }
+        let share = stood_ns as f64 / asked_ns as f64;
+        Some(Stood { held, count, shortest_ns, longest_ns, stood_ns, waited_ns, share })
+    }
+
+    /// By how much the one in the middle lies above the median of all.
+    fn middle_ns(&self) -> Option<u64> {
+        let mut before = 0u64;
+        let middle = self.held.iter().find(|(_, own)| {
+            before = before.saturating_add(*own);
+            before > self.count / 2
+        });
+        middle.map(|(ns, _)| *ns)
+    }
+
+    /// Whether three in four are as long as the one in the middle.
+    fn are_alike(&self) -> bool {
+        let Some(middle) = self.middle_ns() else { return false };
+        let near = self.held.iter().filter(|(ns, _)| ns.abs_diff(middle) <= middle / ALIKE);
+        let near = sum(near.map(|(_, count)| *count));
+        near >= SEVERAL && near.saturating_mul(4) >= self.count.saturating_mul(3)
+    }
+
+    fn finding(&self, step: &Step, rtt: &LatencySummary, witness: Option<&LossPath>) -> Finding {
+        let beside = witness.map_or_else(String::new, |path| {
+            let high = path.delay_variation_ns.unwrap_or_default().p99;
+            format!(
+                "; of the datagrams at a low pace ({}) one in a hundred came {} and more after the fastest, too",
+                path.name(),
+                Nanoseconds(high)
+            )
+        });
+        let said = format!(
+            "{}: {} of {} idle round trips took {} to {}, where half take less than {}: in {:.0} % of the time what was asked waited{beside}; \
+             nothing was lost meanwhile, and no thread stood in line for as long",
+            step.name,
+            self.count,
+            rtt.count,
+            Nanoseconds(rtt.p50.saturating_add(self.shortest_ns)),
+            Nanoseconds(rtt.p50.saturating_add(self.longest_ns)),
+            Nanoseconds(rtt.p50),
+            self.share * 100.0
+        );
+        let finding = Finding::new("PATH-JITTER", said).with("spread_ns", self.longest_ns);
+        finding.tell(told::PART, self.count).tell(told::OF, rtt.count)
+    }
+}
+
 fn sum(all: impl Iterator<Item = u64>) -> u64 {
     all.fold(0, u64::saturating_add)
 }
 
 /// By how much round trips lie above the median, of those that are held up, and how many: the shortest first.
-fn held_up(step: &Step, rtt: &LatencySummary) -> Vec<(u64, u64)> {
+fn held_up(step: &Step, rtt: &LatencySummary, above_ns: u64) -> Vec<(u64, u64)> {
     let whole = step
         .histograms
         .iter()
         .filter(|record| record.name == HistogramName::Service && record.lane.is_none());
     let read = whole.filter_map(|record| LatencyHistogram::from_record(record).ok());
-    let slow = read.flat_map(|times| times.larger_than(rtt.p50.saturating_add(HELD_NS)));
+    let slow = read.flat_map(|times| times.larger_than(rtt.p50.saturating_add(above_ns)));
     let mut held: Vec<(u64, u64)> = slow.map(|(ns, count)| (ns - rtt.p50, count)).collect();
     held.sort_unstable();
     held
-}
-
-/// Whether three in four are as long as the one in the middle.
-fn are_alike(held: &[(u64, u64)], count: u64) -> bool {
-    let mut before = 0u64;
-    let middle = held.iter().find(|(_, own)| {
-        before = before.saturating_add(*own);
-        before > count / 2
-    });
-    let Some((middle, _)) = middle else { return false };
-    let near = held.iter().filter(|(ns, _)| ns.abs_diff(*middle) <= middle / ALIKE);
-    let near = sum(near.map(|(_, count)| *count));
-    near >= SEVERAL && near.saturating_mul(4) >= count.saturating_mul(3)
 }
 
 fn longest_of(path: &LossPath) -> u64 {
     path.delay_variation_ns.map_or(0, |variation| variation.max)
 }
 
-/// The paced datagrams that were held up most, where one in a hundred was: they leave at their own times, whatever becomes of those before.
-fn datagrams(doc: &ResultDoc) -> Option<&LossPath> {
+/// The part of a step's time in which somebody waited for a processor, at the host where that was most.
+fn pressure(step: &Step) -> f64 {
+    let loads = step.evidence.iter().filter_map(|one| one.host.as_ref());
+    let shares = loads.filter_map(|load| Some(load.pressure_some_ns? as f64 / load.elapsed_ns.max(1) as f64));
+    shares.fold(0.0, f64::max)
+}
+
+/// The paced datagrams that were held up most, where one in a hundred was for at least so long: they leave at their own times, whatever becomes of
+/// those before.
+fn datagrams(doc: &ResultDoc, least_ns: u64) -> Option<&LossPath> {
     let steps = planned(doc).filter(|step| !pressed(step));
     let paths = steps.filter_map(|step| step.detail.loss.as_deref()).flatten();
     let paths = paths.filter(|path| !path.by_echo && !path.local_address.is_loopback());
     let high = |path: &&LossPath| path.delay_variation_ns.map_or(0, |variation| variation.p99);
-    paths.filter(|path| high(path) >= HELD_NS).max_by_key(high)
+    paths.filter(|path| high(path) >= least_ns).max_by_key(high)
 }
 
 #[cfg(test)]
@@ -250,5 +307,45 @@ mod tests {
         assert_eq!(told(steps(&scattered, 60_000)), None);
         let both = [steps(&scattered, 9000), vec![paced(21_000, 44_000)]].concat();
         assert_eq!(told(both), Some(Severity::Error));
+    }
+
+    /// As a port makes it that is paused for 8 of every 10 ms: thirty questions are answered, and the next one waits for the end of the pause.
+    fn paused(waited_us: u64, pressed: bool) -> Step {
+        let slow: Vec<f64> = (0..58).map(|n| 7.9 + f64::from(n % 10) / 100.0).collect();
+        trips(62, 1760, &slow, [waited_us, 4000], pressed)
+    }
+
+    fn told_in_turns(steps: Vec<Step>) -> Option<Finding> {
+        in_turns(&ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") })
+    }
+
+    #[test]
+    fn a_port_that_is_paused_by_turns_is_told_where_datagrams_wait_for_as_long() {
+        let found = told_in_turns(vec![paused(9000, false), paced(7_920, 8_100)]).unwrap();
+        assert_eq!((&*found.code, found.severity), ("PATH-JITTER", Severity::Error));
+        for part in ["58 of 1818 idle round trips took 7.", "% of the time", "one in a hundred came 7.92 ms"]
+        {
+            assert!(found.evidence.contains(part), "{part} is missing in {}", found.evidence);
+        }
+        assert_eq!(told(vec![paused(9000, false), paced(7_920, 8_100)]), None, "the longer ones are others");
+    }
+
+    #[test]
+    fn turns_of_hosts_that_wait_for_each_other_are_not_the_paths() {
+        let path = || paced(7_920, 8_100);
+        // A thread that stood in line for a third of it, somebody who did for most of the time, or for nearly half of the time that was stood.
+        assert_eq!(told_in_turns(vec![paused(160_000, false), path()]), None);
+        assert_eq!(told_in_turns(vec![paused(9000, true), path()]), None);
+        let mut crowded = paused(9000, false);
+        crowded.evidence[0].host.as_mut().unwrap().pressure_some_ns = Some(360 * MS);
+        assert_eq!(told_in_turns(vec![crowded, path()]), None);
+        // No datagram waited, or for half as long.
+        assert_eq!(told_in_turns(vec![paused(9000, false)]), None);
+        assert_eq!(told_in_turns(vec![paused(9000, false), paced(5_100, 8_100)]), None);
+        // A few of many, and such that differ.
+        let few: Vec<f64> = (0..9).map(|n| 7.9 + f64::from(n) / 100.0).collect();
+        assert_eq!(told_in_turns(vec![trips(62, 8760, &few, [900, 400], false), path()]), None);
+        let differ: Vec<f64> = (0..58).map(|n| 5.2 + f64::from(n % 20) / 5.0).collect();
+        assert_eq!(told_in_turns(vec![trips(62, 1760, &differ, [9000, 4000], false), path()]), None);
     }
 }

@@ -4,7 +4,7 @@ use pathproof_model::code;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{Finding, HostLoad, LaneResult, NodeId, ResultDoc, Step, Waited};
 
-use super::{Rule, planned, whose};
+use super::{Rule, planned, stops, whose};
 
 /// From such a part of a step's time on a host is not one that anything else should run on.
 const HELD_SHARE: f64 = 0.2;
@@ -21,7 +21,7 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
         .collect()
 }
 
-/// Whether threads of either end were stopped by a quota, as far as that can be known: what they measure is late by itself.
+/// Whether threads of either end were stopped by a quota, as far as that can be known, or a program stood still: what they measure is late by itself.
 pub(super) fn stands_still(doc: &ResultDoc) -> bool {
     /// Part of a step.
     const SHARE: f64 = 0.05;
@@ -29,6 +29,7 @@ pub(super) fn stands_still(doc: &ResultDoc) -> bool {
         doc.steps.iter().flat_map(|step| &step.evidence).filter_map(|one| throttled(one.host.as_ref()?));
     counted.into_iter().any(|share| share >= SHARE)
         || [NodeId::CLIENT, NodeId::SERVER].iter().any(|node| unfair(doc, *node).is_some())
+        || stops::stops(doc).is_some()
 }
 
 /// Threads that stood in line for nearly all of their time and got a small part of what the others in line leave them: a scheduler that is

@@ -6,7 +6,7 @@ use pathproof_model::judge::repeats::paced_loss;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{Finding, LaneRole, NodeId, ResultDoc, Step};
 
-use super::{FAR_NS, LOST_SHARE, planned, round_trips};
+use super::{FAR_NS, LOST_SHARE, planned, round_trips, stolen_ns, stops};
 
 /// No host that is only busy lets a thread wait so long ...
 const PAUSE_NS: u64 = 50_000_000;
@@ -55,12 +55,6 @@ fn in_line(step: &Step) -> bool {
     super::waited_share(step).is_some_and(|share| share >= IN_LINE)
 }
 
-/// What a hypervisor took of each processor of a host, of the one that lost most.
-pub(super) fn stolen_ns(step: &Step) -> u64 {
-    let loads = step.evidence.iter().filter_map(|one| one.host.as_ref());
-    loads.filter_map(|load| Some(load.steal_ns? / load.cpus.unwrap_or(1).max(1))).max().unwrap_or(0)
-}
-
 /// A round trip that took very long, and streams in which nothing came for as long although no timer of TCP ran out: each alone may be a
 /// moment of a host, and not all of them.
 pub(super) fn stands(doc: &ResultDoc) -> Option<Finding> {
@@ -71,7 +65,8 @@ pub(super) fn stands(doc: &ResultDoc) -> Option<Finding> {
     const SLICE_NS: u64 = 100_000_000;
     let (trips, rtt) = round_trips(doc).filter(|(_, rtt)| rtt.p50 < FAR_NS)?;
     let long = rtt.max >= rtt.p50.saturating_add(PAUSE_NS);
-    if !long || in_line(trips) || stolen_ns(trips) >= PAUSE_NS {
+    // A question that outlasted its timer was answered by the other kernel at once.
+    if !long || in_line(trips) || stolen_ns(trips) >= PAUSE_NS || stops::outlasts_timers(trips, rtt.max) {
         return None;
     }
     let stood = |step: &Step| -> Option<u64> {

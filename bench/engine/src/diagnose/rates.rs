@@ -3,6 +3,7 @@
 mod again;
 mod cores;
 mod members;
+mod others;
 mod over_port;
 mod rules;
 
@@ -92,6 +93,11 @@ fn bounded(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     let (alone, several) = pair(doc, way)?;
     if let Some(found) = again::finding(doc, way) {
         return Some(found);
+    }
+    // What others take of a port leaves one connection less than several, and all of them less than the port carries.
+    let best = if alone.1 > several.1 { alone } else { several };
+    if let Some(found) = others::finding(doc, best, way) {
+        return (!starved(best.0)).then_some(found);
     }
     let (one, many) = (alone.1 as f64, several.1 as f64);
     if many >= one * SEVERAL {

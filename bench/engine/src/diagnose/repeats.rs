@@ -10,7 +10,7 @@ use pathproof_model::judge::repeats::{
 use pathproof_model::told;
 use pathproof_model::{Direction, End, Finding, LaneRole, NodeId, ResultDoc, Severity, Share, Step, Trips};
 
-use super::{Rule, planned};
+use super::{Rule, collisions, planned};
 
 /// Segments sent again, as a part of all, from which on a path is worth a look.
 const NOTABLE: f64 = 0.001;
@@ -27,7 +27,9 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         codes: &[code!("PATH-LOSS")],
-        find: |doc| WAYS.into_iter().filter_map(|way| seeps(doc, way)).collect(),
+        find: |doc| {
+            WAYS.into_iter().filter_map(|way| collided(doc, way).or_else(|| seeps(doc, way))).collect()
+        },
     },
 ];
 const WAYS: [Direction; 2] = [Direction::Out, Direction::In];
@@ -137,6 +139,14 @@ fn sent_again(doc: &ResultDoc, step: &Step, repeats: Repeats) -> Finding {
     if looped {
         let next = "On a loopback this only shows that the host was busy; run again when it is idle.";
         return finding.with_severity(Severity::Info).with_next(next);
+    }
+    let crossed =
+        repeats.share() >= POLICED && collisions::lost_on_the_way_back(doc, step, repeats).is_some();
+    if crossed {
+        return finding.with_next(
+            "Acknowledgements were lost on the way back as well, which no limit of a rate takes: compare speed and duplex of both ends of every cable on \
+             the way (ethtool NIC; the switches' ports).",
+        );
     }
     if is_thrown_away(doc, step) {
         return finding.with_next(
@@ -252,6 +262,15 @@ fn above_idle(doc: &ResultDoc, step: &Step) -> bool {
     idle.zip(most).is_some_and(|(idle, most)| most > idle.saturating_mul(2).saturating_add(ADDED_NS))
 }
 
+/// Both ways lose what they carry at once: that looks like a limit from where the segments are sent.
+fn collided(doc: &ResultDoc, way: Direction) -> Option<Finding> {
+    let paced = paced_loss(doc, Some(way)).filter(|lost| lost.bounds().0 <= UNFIT)?;
+    let streams = planned(doc).filter(|step| step.kind.traits().bulk && step.direction == Some(way));
+    let lossy = streams.filter_map(|step| Some((step, Repeats::of(step)?)));
+    let mut lossy = lossy.filter(|(_, repeats)| repeats.share() >= POLICED && repeats.again >= FEW);
+    lossy.find_map(|(step, repeats)| collisions::finding(doc, way, step, repeats, paced))
+}
+
 /// Above a rate packets are thrown away and not queued.
 fn policed(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     let lost = paced_loss(doc, Some(way))?;
@@ -275,7 +294,8 @@ fn policed(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     );
     let nothing_received =
         step.lanes.iter().filter(|lane| lane.role == LaneRole::Receive).all(|lane| lane.bytes == 0);
-    (!nothing_received).then(|| Finding::new("PATH-POLICED", said).tell(told::DIRECTION, way))
+    let told = !nothing_received && collided(doc, way).is_none();
+    told.then(|| Finding::new("PATH-POLICED", said).tell(told::DIRECTION, way))
 }
 
 /// Whether a few per cent were thrown away: no lane saw a queue, and the sending host dropped little of it.
@@ -362,6 +382,34 @@ mod tests {
             ["TCP-RETRANSMITS"]
         );
         assert_eq!(codes(vec![stream(100, 26_000, trip(300, 150)), paced(2000, 0)]), ["TCP-RETRANSMITS"]);
+    }
+
+    #[test]
+    fn what_loses_acknowledgements_as_well_is_no_limit() {
+        use pathproof_model::Evidence;
+        use pathproof_model::evidence::{SoftnetCounts, TcpCounts};
+        let counted = |mut step: Step, sent: u64, received: u64| {
+            let of = |node, tcp| Evidence {
+                node,
+                tcp: Some(tcp),
+                nics: Some(vec![]),
+                softnet: Some(SoftnetCounts::still()),
+                ..Evidence::default()
+            };
+            let client = TcpCounts { received: Some(received), ..TcpCounts::still() };
+            let server = TcpCounts { sent: Some(sent), ..TcpCounts::still() };
+            step.elapsed_ns = 1_700_000_000;
+            step.evidence = vec![of(NodeId::CLIENT, client), of(NodeId::SERVER, server)];
+            step
+        };
+        let codes = |received: u64| {
+            let idle = counted(Step::new(StepKind::Pingpong, "ping-pong"), 9000, 9000);
+            let full = counted(stream(1289, 4004, trip(300, 150)), 4000, received);
+            let found = told(vec![idle, full, paced(1000, 0)]);
+            found.into_iter().map(|(code, _)| code).collect::<Vec<_>>()
+        };
+        assert_eq!(codes(3999), ["TCP-RETRANSMITS", "PATH-POLICED"]);
+        assert_eq!(codes(3300), ["TCP-RETRANSMITS", "PATH-LOSS"]);
     }
 
     #[test]

@@ -35,6 +35,8 @@ const EXPLAINS: &[(&str, &[&str])] = &[
     ),
     // One end's route keeps the other's segments small as well: it announces no more.
     ("MTU-ROUTE-LIMIT", &["TCP-MSS-CLAMPED", "MTU-STALE-CACHE"]),
+    // Who does not read or send for a while leaves intervals without a byte.
+    ("HOST-STOPS", &["TCP-STALL"]),
     // A connection of a stripe that somebody reset says nothing of a link.
     ("TCP-RESET", &["TCP-STALL", "CHANNEL-LOST"]),
     // What is thrown away above a rate leaves both ways at once less than each alone, without anything that they share.
@@ -130,10 +132,11 @@ fn explain(doc: &mut ResultDoc) {
             (silent || hears_nothing(client)) && finding.told(end).is_some_and(|nic| nics.contains(&nic))
         })
     };
-    // A stream of which a link was gone for a part carried less than the one before it. A limit by which a rate is flat stands by itself.
-    let flaps = known.iter().any(|one| one.is(code!("LINK-FLAPS")));
+    // A stream of which a link was gone for a part, or a program stood still, carried less than the one before it. A limit by which a rate is
+    // flat stands by itself.
+    let paused = known.iter().any(|one| one.is(code!("LINK-FLAPS")) || one.is(code!("HOST-STOPS")));
     let fell = |finding: &Finding| {
-        flaps && finding.is(code!("PATH-RATE-LIMIT")) && finding.severity == Severity::Error
+        paused && finding.is(code!("PATH-RATE-LIMIT")) && finding.severity == Severity::Error
     };
     // A connection of a NIC that begins anew again and again carries little over it.
     let reset: Vec<String> = known
@@ -307,15 +310,17 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_flaps_explains_a_rate_that_fell_and_no_flat_one() {
-        let left = |severity| {
+    fn a_link_that_flaps_or_a_program_that_stood_still_explains_a_rate_that_fell_and_no_flat_one() {
+        let left = |why: &'static str, severity| {
             let mut doc = ResultDoc::new(Tool::default(), "");
             let limit = Finding::new("PATH-RATE-LIMIT", "seen").with_severity(severity);
-            doc.findings = vec![Finding::new("LINK-FLAPS", "seen").tell(told::NIC, "e0"), limit];
+            doc.findings = vec![Finding::new(why, "seen").tell(told::NIC, "e0"), limit];
             settle(&mut doc);
             doc.findings.len()
         };
-        assert_eq!((left(Severity::Error), left(Severity::Info)), (1, 2));
+        for why in ["LINK-FLAPS", "HOST-STOPS"] {
+            assert_eq!((left(why, Severity::Error), left(why, Severity::Info)), (1, 2));
+        }
     }
 
     #[test]

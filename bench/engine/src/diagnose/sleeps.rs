@@ -1,11 +1,12 @@
-//! Connections that answer after a silence, and take a retransmission timer for it: what comes first is lost, and what is sent again passes.
+//! Connections that answer late after a silence: what comes first is lost and passes when it is sent again, or it waits until something has woken up.
 //!
-//! Refuses to say so where no kernel sent anything again: then it was a host that was late.
+//! Refuses to say that it is lost where no kernel sent anything again, and that it waits where a host was busy or the times differ: then it was a host
+//! that was late.
 
 use pathproof_model::code;
 use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
-use pathproof_model::{Finding, NodeId, ResultDoc, Step};
+use pathproof_model::{Finding, NodeId, ResultDoc, Severity, Step};
 
 use super::{Rule, both_hosts, busy, hosts, lost, planned, pressed, round_trips};
 use crate::networks::ways;
@@ -16,12 +17,18 @@ const TIMER_NS: u64 = 150_000_000;
 /// One or two may be chance. Of all it is a third at least: whatever else crosses meanwhile (a keep-alive of the session's own connection, once a
 /// second) wakes the path for the others.
 const SEVERAL: usize = 3;
+/// What wakes up without losing anything takes so long at least ...
+const WAKING_NS: u64 = 15_000_000;
+/// ... so many times as long as idle round trips ...
+const TIMES: u64 = 4;
+/// ... and each time as long, but for such a part.
+const ALIKE: u64 = 4;
 
 pub(super) const RULES: &[Rule] =
     &[Rule { codes: &[code!("PATH-SLEEPS"), code!("HOST-BUSY")], find: findings }];
 
 fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    sleeps(doc).into_iter().chain(beside(doc)).collect()
+    sleeps(doc).or_else(|| wakes(doc)).into_iter().chain(beside(doc)).collect()
 }
 
 fn sleeps(doc: &ResultDoc) -> Option<Finding> {
@@ -62,6 +69,48 @@ fn sleeps(doc: &ResultDoc) -> Option<Finding> {
         }
         let finding = Finding::new("PATH-SLEEPS", said).with("silent_ns", silent_ns);
         let finding = finding.with("answered_after_ns", after_ns);
+        Some(finding.tell(told::PART, late.len() as u64).tell(told::OF, answered.len() as u64))
+    })
+}
+
+/// What comes first after a silence is late, for as long each time, and nothing is lost.
+fn wakes(doc: &ResultDoc) -> Option<Finding> {
+    /// A busy host is late once or twice.
+    const OFTEN: usize = 4;
+    let (_, trips) = round_trips(doc).filter(|_| !lost(doc, None) && !hosts::stands_still(doc))?;
+    let usual_ns = trips.p90;
+    let least_ns = usual_ns.saturating_add(WAKING_NS).max(usual_ns.saturating_mul(TIMES));
+    // A kernel would have sent it again by then.
+    let late_ns = least_ns..usual_ns.saturating_add(TIMER_NS);
+    planned(doc).filter(|step| !pressed(step)).find_map(|step| {
+        let records = step.detail.left_silent.as_deref()?;
+        let tried = records.iter().filter(|record| record.subnet.is_none()).flat_map(|record| &record.tried);
+        let answered: Vec<u64> = tried.filter_map(|one| one.answered_after_ns).collect();
+        let mut late: Vec<u64> = answered.iter().copied().filter(|ns| late_ns.contains(ns)).collect();
+        late.sort_unstable();
+        let middle = *late.get(late.len() / 2)?;
+        let near = late.iter().filter(|ns| ns.abs_diff(middle) <= middle / ALIKE).count();
+        let often = late.len() >= OFTEN && late.len() * 2 >= answered.len() && near * 4 >= late.len() * 3;
+        // A segment that was lost is late by a timer or a probe.
+        let lossy = sent_again(step).is_some_and(|again| again.saturating_mul(4) >= late.len() as u64);
+        if !often || lossy {
+            return None;
+        }
+        let said = format!(
+            "after a silence {} of {} connections took {} to {} to answer, half of them {} and more, where idle round trips take {}; nothing was lost meanwhile, and \
+             what flows does not wait: something takes that long to wake up",
+            late.len(),
+            answered.len(),
+            Nanoseconds(*late.first()?),
+            Nanoseconds(*late.last()?),
+            Nanoseconds(middle),
+            Nanoseconds(usual_ns)
+        );
+        let mut finding = Finding::new("PATH-SLEEPS", said).with_severity(Severity::Warning);
+        finding.meaning = "What comes first after a silence waits until something on the way, or a NIC of the two hosts, has woken up: heartbeats, leases and the first \
+                           request after each pause take that long, and what is sent all the time runs at full rate."
+            .into();
+        let finding = finding.with("answered_after_ns", middle);
         Some(finding.tell(told::PART, late.len() as u64).tell(told::OF, answered.len() as u64))
     })
 }
@@ -182,6 +231,33 @@ mod tests {
         // A path that is that long, and nothing to hold it against.
         assert_eq!(told(vec![silent(late, Some([4, 3]), false), trips(205_000)]), []);
         assert_eq!(told(vec![silent(late, Some([4, 3]), false)]), []);
+    }
+
+    #[test]
+    fn what_takes_as_long_each_time_and_loses_nothing_wakes_up() {
+        // As a path has it that needs 25 ms each way after 20 ms of silence.
+        let late: [&[u64]; 2] = [&[50, 51, 50, 52], &[51, 50, 26, 50]];
+        let found = told(vec![silent(late, Some([0, 0]), false), trips(90)]);
+        assert_eq!((found.len(), &*found[0].code, found[0].severity), (1, "PATH-SLEEPS", Severity::Warning));
+        for part in ["8 of 8 connections", "26.00 ms to 52.00 ms", "half of them 50.00 ms", "take 90.0"] {
+            assert!(found[0].evidence.contains(part), "{part} is missing in {}", found[0].evidence);
+        }
+        assert!(!found[0].meaning.contains("lost"), "{}", found[0].meaning);
+        assert_eq!(told(vec![silent(late, None, false), trips(90)]).len(), 1, "nobody counted");
+        // A busy host, a path that is nearly that long, segments that were lost, and nothing to hold it against.
+        assert_eq!(told(vec![silent(late, Some([0, 0]), true), trips(90)]), []);
+        assert_eq!(told(vec![silent(late, Some([0, 0]), false), trips(20_000)]), []);
+        assert_eq!(told(vec![silent(late, Some([1, 1]), false), trips(90)]), []);
+        assert_eq!(told(vec![silent(late, Some([0, 0]), false)]), []);
+        // A few of them, some milliseconds, and times that differ.
+        let some = |late: [&[u64]; 2]| told(vec![silent(late, Some([0, 0]), false), trips(90)]).len();
+        assert_eq!(some([&[50, 1, 1, 51], &[1, 1, 50, 1]]), 0);
+        assert_eq!(some([&[11, 12, 11, 12], &[11, 12, 11, 12]]), 0);
+        assert_eq!(some([&[17, 30, 52, 90], &[20, 41, 70, 120]]), 0);
+        // So late that a kernel would have sent something again: it was a host.
+        assert_eq!(some([&[203, 204, 203, 207], &[204, 203, 203, 204]]), 0);
+        // A keep-alive of the session woke the path for some.
+        assert_eq!(some([&[50, 1, 51, 51], &[1, 50, 50, 1]]), 1);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use pathproof_model::{Finding, ResultDoc, Severity, code, judge_into, lift};
 const OF_NO_RUN: &[(Code, &str)] = &[
     (code!("HOST-CORE-BOUND"), "whether a processor bounds one connection of a round is chance"),
     (code!("HOST-QUEUE"), "no network of tests/truth makes a queue of a host's own stand"),
+    (code!("HOST-STOPS"), "no round of tests/truth with a program that is stopped is kept yet"),
     (code!("HOST-STARVED"), "only the host beneath a virtual machine takes time away from it"),
     (code!("NIC-DCB-ODD"), "hardware: priorities of a NIC"),
     (code!("NIC-DISCARDS"), "hardware: counters of a driver"),

@@ -399,6 +399,12 @@ const PATHS: &[Entry] = &[
         "Raise or remove the processor quota of that container or service (cpu.max, CPUQuota), and run again.",
     ),
     entry(
+        "HOST-STOPS",
+        Error,
+        "A program stands still for a part of a second and longer while the kernel of its host answers all the time: whoever waits for it waits as long, and nothing on the network is at fault.",
+        "Look at what holds programs on that host while it happens: a backup or snapshot that stuns the machine, a scanner or debugger that holds a process, a disk or swap that it waits for (ps -o pid,stat,wchan,comm, vmstat 1); stop or move that, and run again.",
+    ),
+    entry(
         "HOST-STARVED",
         Info,
         "The hypervisor gives this machine's processors to others for a part of the time: where a limit is missed, delays and rates may be its doing, and the verdict says so.",
