@@ -114,11 +114,12 @@ fn protect(spec: &ContendSpec, detail: &ContendDetail) -> String {
         );
     }
     if let Some(cap) = advice.cap_bytes_per_s {
-        let cap = typed(cap);
+        let figure = typed(cap);
         ways.push(format!(
-            "Cap migrations at {cap}: Set-SmbBandwidthLimit -Category LiveMigration -BytesPerSecond {cap} on every host; --cap migration={cap} shows it \
-             here. It is {}.",
-            advice.reason
+            "Cap migrations at {figure}: Set-SmbBandwidthLimit -Category LiveMigration -BytesPerSecond {figure} on every host; --cap migration={figure} shows it \
+             here. It is {}. {}",
+            advice.reason,
+            past_smb(cap)
         ));
     }
     if let Some(cap) = advice.backup_cap_bytes_per_s {
@@ -145,6 +146,15 @@ fn protect(spec: &ContendSpec, detail: &ContendDetail) -> String {
         ways.push("Below 10 Gbit/s compression moves the same guest in fewer bytes (Set-VMHost -VirtualMachineMigrationPerformanceOption Compression).".into());
     }
     ways.join(" ")
+}
+
+/// The same cap for migrations that do not go by SMB. They are Hyper-V's default (compression), and what is set for SMB does not hold them.
+fn past_smb(cap_bytes_per_s: u64) -> String {
+    format!(
+        "That holds migrations by SMB, with the feature FS-SMBBW. Those by TCP or with compression, which is Hyper-V's default (Get-VMHost says which), \
+         pass it: New-NetQosPolicy LM -LiveMigration -ThrottleRateActionBitsPerSecond {}.",
+        cap_bytes_per_s.saturating_mul(8)
+    )
 }
 
 /// Heartbeats were lost in a loaded phase, and not as much without load.
@@ -180,8 +190,9 @@ fn heartbeats(spec: &ContendSpec, detail: &ContendDetail) -> Option<Finding> {
     Some(match detail.advice.cap_bytes_per_s.filter(|_| spec.caps.migration.is_none()) {
         Some(cap) => finding.with_next(format!(
             "Give heartbeats a traffic class of their own (priority 7, 1 or 2 % of the link) and cap migrations: Set-SmbBandwidthLimit \
-             -Category LiveMigration -BytesPerSecond {}.",
-            typed(cap)
+             -Category LiveMigration -BytesPerSecond {}. {}",
+            typed(cap),
+            past_smb(cap)
         )),
         None => finding,
     })
