@@ -342,6 +342,7 @@ def tlv(kind, value): return struct.pack('!H', kind << 9 | len(value)) + value
 def of(org, sub, value): return tlv(127, bytes.fromhex(org) + bytes([sub]) + value)
 said = (tlv(1, b'\x04\x02\0\0\0\0\xab') + tlv(2, b'\x05Ethernet1/7') + tlv(3, b'\0\x78') + tlv(5, b'tor-a')
     + of('0080c2', 1, b'\x02\xc7')
+    + b''.join(of('0080c2', 3, struct.pack('!HB', vlan, 2) + b'lm') for vlan in (711, 712))
     + of('0080c2', 9, b'\0' + b'\0\x03\0\x07' + bytes([50, 0, 0, 40, 0, 0, 0, 5]) + b'\x02' * 8)
     + of('0080c2', 11, b'\x08\x18') + of('0080c2', 12, b'\0' + bytes([3 << 5 | 2, 1, 0xbd]))
     + of('00120f', 4, struct.pack('!H', 1400)) + tlv(0, b''))
@@ -407,6 +408,7 @@ fn what_the_switch_says_of_its_port_is_heard_and_judged() {
         json!([port["nic"], port["system_name"], port["port"], port["vlan"], port["frame_bytes_max"]]),
         json!(["eth0", "tor-a", "Ethernet1/7", 711, 1400])
     );
+    assert_eq!(port["vlans"], json!([711, 712]));
     assert_eq!(port["dcb"]["pfc"]["enabled_priorities"], json!([3, 4]));
     assert_eq!(port["dcb"]["ets"]["bandwidth_percent"], json!([50, 0, 0, 40, 0, 0, 0, 5]));
     assert_eq!(
