@@ -249,3 +249,22 @@ fn backups_beside_migrations_have_a_cap_of_their_own_and_both_together_leave_sto
     let left = &step(&healed, "contend")["advice"];
     assert!(left["backup_cap_bytes_per_s"].is_null(), "backups are held already: {left:#}");
 }
+
+#[test]
+fn a_cap_that_leaves_the_link_to_nobody_is_told_by_what_migrations_could_have_had() {
+    let Some(hosts) = shaped("idlecap", "200mbit", 1 << 20) else { return };
+    let _server = serve(&hosts);
+    // Of 191 Mbit/s of payload storage takes 100, so migrations may have 72, which are 8 MiB/s. Under 7 of them all is well beside storage, and
+    // without it seven tenths of the link are nobody's; 2 are too few even beside it.
+    for (cap, code) in [("migration=7MB", "CONTEND-CAP-IDLE"), ("migration=2MB", "CONTEND-CAP-LOW")] {
+        let asked = ["--storage", "100Mbit/s", "--cap", cap, "--time", "2s"];
+        let output = run_within(contend(&hosts, &asked), Duration::from_secs(90));
+        let doc = document(&output);
+        if doc["verdicts"].to_string().contains("was busy") {
+            return skip("this machine was too busy to leave storage alone beside a capped migration");
+        }
+        let told: Vec<String> = codes(&doc).into_iter().filter(|code| code.starts_with("CONTEND-")).collect();
+        assert_eq!(told, [code], "{cap}: {:#}", step(&doc, "contend")["phases"]);
+        assert_eq!(output.status.code(), Some(0), "it costs time and nothing else: {:#}", doc["verdicts"]);
+    }
+}
