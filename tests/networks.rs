@@ -180,6 +180,23 @@ fn a_port_that_this_host_drops_on_one_network_is_closed_on_the_way_back_alone() 
     assert!(!told.contains("10.63.1.0/24"), "{told}");
 }
 
+#[test]
+fn a_subnet_within_that_of_another_nic_is_no_network_apart() {
+    let Some(hosts) = TwoNics::new("within", &[200, 200]) else { return };
+    for (host, address) in [(0, "10.63.2.1/16"), (1, "10.63.2.2/16")] {
+        hosts.ip(host, &["addr", "flush", "dev", "v2"]);
+        hosts.ip(host, &["addr", "add", address, "dev", "v2"]);
+    }
+    let _server = hosts.serve();
+    let args = [BINARY, "networks", "10.63.1.2", "--key", KEY, "--format", "json"];
+    let doc = document(&run_within(hosts.at(0, &args), Duration::from_secs(60)));
+    let told = evidence(&doc, "NETWORK-SUBNETS-OVERLAP").unwrap_or_else(|| panic!("{:#}", doc["findings"]));
+    for whose in ["this host", "the other host"] {
+        let said = format!("10.63.1.0/24 (v1 of {whose}) lies within 10.63.0.0/16 (v2 of {whose})");
+        assert!(told.contains(&said), "{told}");
+    }
+}
+
 /// Whether a NIC of the first host is up.
 fn is_up(hosts: &TwoNics, nic: &str) -> bool {
     let output = hosts.at(0, &["ip", "-o", "link", "show", nic]).output().unwrap();
