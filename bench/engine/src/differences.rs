@@ -158,6 +158,12 @@ const OF_NICS: &[OfNic] = &[
         why: "",
         value: |_, nic| nic.receive_queues.map(|queues| queues.to_string()),
     },
+    OfNic {
+        fact: "transmit queues",
+        weight: Weight::Harmless,
+        why: "",
+        value: |_, nic| nic.transmit_queues.map(|queues| queues.to_string()),
+    },
     OfNic { fact: "name", weight: Weight::Harmless, why: "", value: |_, nic| Some(nic.name.clone()) },
     OfNic { fact: "kind", weight: Weight::Harmless, why: "", value: |_, nic| nic.kind.clone() },
 ];

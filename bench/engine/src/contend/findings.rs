@@ -131,8 +131,8 @@ fn protect(spec: &ContendSpec, detail: &ContendDetail) -> String {
     }
     if let Some(percent) = advice.storage_percent {
         ways.push(format!(
-            "What else helps: {percent} % of the link reserved for storage (New-NetQosTrafficClass -Algorithm ETS, and the same on the switch), \
-             or NICs of their own for migrations."
+            "What else helps: {percent} % of the link reserved for storage (New-NetQosTrafficClass SMB -Priority 3 -BandwidthPercentage {percent} -Algorithm \
+             ETS, and the same on the switch) where migrations do not go by SMB, which is one class with it, or NICs of their own for migrations."
         ));
     }
     // Whoever tried several knows what fewer come to.
