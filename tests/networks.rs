@@ -181,6 +181,23 @@ fn a_port_that_this_host_drops_on_one_network_is_closed_on_the_way_back_alone() 
 }
 
 #[test]
+fn networks_that_share_a_nic_and_nics_that_share_a_network_are_told() {
+    let Some(hosts) = TwoNics::new("shares", &[200, 200]) else { return };
+    for (host, address) in [(0, "10.63.9.1/24"), (1, "10.63.9.2/24")] {
+        hosts.ip(host, &["addr", "add", address, "dev", "v1"]);
+    }
+    hosts.ip(1, &["addr", "add", "10.63.1.12/24", "dev", "v2"]);
+    let _server = hosts.serve();
+    let args = [BINARY, "networks", "10.63.1.2", "--key", KEY, "--format", "json"];
+    let doc = document(&run_within(hosts.at(0, &args), Duration::from_secs(60)));
+    let told = |code| evidence(&doc, code).unwrap_or_else(|| panic!("{code}: {:#}", doc["findings"]));
+    let shares = told("NETWORK-SHARES-NIC");
+    assert!(shares.contains("v1 of this host carries 10.63.1.0/24 and 10.63.9.0/24"), "{shares}");
+    assert_eq!(told("NETWORK-TWO-NICS"), "v1 and v2 of the other host lie in 10.63.1.0/24");
+    assert_eq!(evidence(&doc, "NETWORK-SUBNETS-OVERLAP"), None, "the same subnet is not one within another");
+}
+
+#[test]
 fn a_subnet_within_that_of_another_nic_is_no_network_apart() {
     let Some(hosts) = TwoNics::new("within", &[200, 200]) else { return };
     for (host, address) in [(0, "10.63.2.1/16"), (1, "10.63.2.2/16")] {
