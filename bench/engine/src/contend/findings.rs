@@ -102,7 +102,7 @@ fn missed(cost: &ContendCost) -> (Option<f64>, Option<u64>) {
     )
 }
 
-/// What to do, the figure first.
+/// What to do, the figure first; how it came about stands beside the phases. It is said whole on the first screen, so it is short.
 fn protect(spec: &ContendSpec, detail: &ContendDetail) -> String {
     let advice = &detail.advice;
     let mut ways = vec![];
@@ -117,8 +117,7 @@ fn protect(spec: &ContendSpec, detail: &ContendDetail) -> String {
         let figure = typed(cap);
         ways.push(format!(
             "Cap migrations at {figure}: Set-SmbBandwidthLimit -Category LiveMigration -BytesPerSecond {figure} on every host; --cap migration={figure} shows it \
-             here. It is {}. {}",
-            advice.reason,
+             here. {}",
             past_smb(cap)
         ));
     }
@@ -131,8 +130,8 @@ fn protect(spec: &ContendSpec, detail: &ContendDetail) -> String {
     }
     if let Some(percent) = advice.storage_percent {
         ways.push(format!(
-            "What else helps: {percent} % of the link reserved for storage (New-NetQosTrafficClass SMB -Priority 3 -BandwidthPercentage {percent} -Algorithm \
-             ETS, and the same on the switch) where migrations do not go by SMB, which is one class with it, or NICs of their own for migrations."
+            "What else helps: {percent} % of the link reserved for storage (New-NetQosTrafficClass -Algorithm ETS, and the same on the switch; by SMB \
+             migrations are of one class with it), or NICs of their own for them."
         ));
     }
     // Whoever tried several knows what fewer come to.
@@ -151,8 +150,7 @@ fn protect(spec: &ContendSpec, detail: &ContendDetail) -> String {
 /// The same cap for migrations that do not go by SMB. They are Hyper-V's default (compression), and what is set for SMB does not hold them.
 fn past_smb(cap_bytes_per_s: u64) -> String {
     format!(
-        "That holds migrations by SMB, with the feature FS-SMBBW. Those by TCP or with compression, which is Hyper-V's default (Get-VMHost says which), \
-         pass it: New-NetQosPolicy LM -LiveMigration -ThrottleRateActionBitsPerSecond {}.",
+        "By TCP or with compression, the default, migrations pass that: New-NetQosPolicy LM -LiveMigration -ThrottleRateActionBitsPerSecond {}.",
         cap_bytes_per_s.saturating_mul(8)
     )
 }
