@@ -389,3 +389,44 @@ fn a_healthy_path_of_4_ms_is_fit() {
     }
     assert_eq!(verdict["outcome"], "pass", "{verdict}");
 }
+
+#[test]
+fn a_sign_off_between_two_hosts_rehearses_contention_and_keeps_its_time() {
+    // Eight minutes, less the five for which connections would be silent.
+    const SIGN_OFF: Duration = Duration::from_secs(180);
+    let Some(lab) = Lab::new("o", None) else { return };
+    // As slow as a machine fills beside other tests.
+    for host in ["a", "b"] {
+        let host = lab.host(host);
+        let shaped =
+            format!("tc -n {host} qdisc add dev e0 root tbf rate 200mbit burst 131072 limit 2500000");
+        if let Err(why) = shell(&shaped) {
+            return skip(&format!("no token bucket: {why}"));
+        }
+    }
+    let _server = lab.serve();
+    let address = format!("10.83.0.2:{PORT}");
+    let asked =
+        ["check", &address, "--thorough", "--idle-time", "0s", "--role", "cluster", "--format", "json"];
+    let start = Instant::now();
+    let output = run_within(lab.command("a", &asked), SIGN_OFF * 4 / 3);
+    let took = start.elapsed();
+    let doc = document(&output);
+    assert!(took <= SIGN_OFF + STARTED, "a sign-off took {took:?}; {:#}", brief(&doc));
+    assert_eq!(doc["budget_ns"], SIGN_OFF.as_nanos() as u64);
+    let contend = step(&doc, "contend");
+    assert!(contend["error"].is_null(), "{:#}; {:#}", contend["error"], brief(&doc));
+    // The streams before it have told what the path carries: it needs none of its own.
+    let known = contend["spec"]["path_bits_per_s"].as_f64().unwrap_or_default();
+    assert!((150e6..200e6).contains(&known), "{:#}", contend["spec"]);
+    let phases = contend["phases"].as_array().unwrap();
+    let names: Vec<&Value> = phases.iter().map(|phase| &phase["name"]).collect();
+    assert_eq!(names, ["idle", "storage", "both", "migration"]);
+    let cap = contend["advice"]["cap_bytes_per_s"].as_f64();
+    assert!(cap.is_some_and(|cap| cap * 8.0 < known), "{:#}", contend["advice"]);
+    // Who says that the path is a cluster's has it judged.
+    let checks = doc["verdicts"].as_array().unwrap().iter();
+    let mut checks = checks.flat_map(|verdict| verdict["checks"].as_array().unwrap());
+    let share = checks.find(|check| check["criterion"] == "storage-share");
+    assert!(share.is_some_and(|check| check["outcome"] != "not-judged"), "{:#}", doc["verdicts"]);
+}

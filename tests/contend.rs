@@ -51,7 +51,7 @@ pub fn codes(doc: &Value) -> Vec<String> {
     findings.map(|finding| finding["code"].as_str().unwrap().to_owned()).collect()
 }
 
-fn check<'a>(doc: &'a Value, criterion: &str) -> &'a Value {
+pub fn check<'a>(doc: &'a Value, criterion: &str) -> &'a Value {
     let verdicts = doc["verdicts"].as_array().unwrap().iter();
     let mut checks = verdicts.flat_map(|verdict| verdict["checks"].as_array().unwrap());
     checks.find(|check| check["criterion"] == criterion).unwrap_or_else(|| panic!("no check {criterion}"))

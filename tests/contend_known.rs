@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::contend::{class, codes, contend, number, serve, shaped};
+use crate::contend::{check, class, codes, contend, filtered, number, serve, shaped};
 use crate::netns::{TwoHosts, ip};
 use crate::support::*;
 
@@ -248,4 +248,62 @@ fn backups_beside_migrations_have_a_cap_of_their_own_and_both_together_leave_sto
     assert!(!codes(&healed).iter().any(|code| code.starts_with("CONTEND-")), "{:#}", healed["findings"]);
     let left = &step(&healed, "contend")["advice"];
     assert!(left["backup_cap_bytes_per_s"].is_null(), "backups are held already: {left:#}");
+}
+
+#[test]
+fn caps_that_are_too_high_too_low_or_waste_the_link_and_storage_that_needs_all_of_it_are_told_apart() {
+    let Some(hosts) = shaped("caps", "200mbit", 2_500_000) else { return };
+    let _server = serve(&hosts);
+    // Of 191 Mbit/s of payload nine tenths are given to anybody; 100 of storage leave migrations 72, which are 8 MiB/s. Under 7 of them all is well
+    // beside storage, and without it seven tenths of the link are nobody's; 2 are too few even beside it, and 20 are more than there is.
+    let cases = [
+        ("--storage 100Mbit/s --time 1s --cap migration=7MB", "CONTEND-CAP-IDLE", Some(0)),
+        ("--storage 100Mbit/s --time 1s --cap migration=2MB", "CONTEND-CAP-LOW", Some(0)),
+        ("--storage 100Mbit/s --time 2s --cap migration=20MB --migrations 4", "CONTEND-CAP-HIGH", Some(1)),
+        ("--storage 185Mbit/s --time 1s", "CONTEND-NO-ROOM", None),
+    ];
+    for (words, code, exit_code) in cases {
+        let asked: Vec<&str> = words.split(' ').collect();
+        let output = run_within(contend(&hosts, &asked), Duration::from_secs(90));
+        let doc = document(&output);
+        if doc["verdicts"].to_string().contains("was busy") {
+            return skip("this machine was too busy to leave storage alone beside a capped migration");
+        }
+        let mut told = codes(&doc);
+        // What a full link does to heartbeats is another matter.
+        told.retain(|code| code.starts_with("CONTEND-") && code != "CONTEND-HEARTBEAT-LOST");
+        assert_eq!(told, [code], "{words}: {:#}", step(&doc, "contend")["phases"]);
+        if exit_code.is_some() {
+            assert_eq!(output.status.code(), exit_code, "{words}: {:#}", doc["verdicts"]);
+        }
+    }
+}
+
+#[test]
+fn heartbeats_that_load_alone_takes_are_told_of_the_phase_that_took_them() {
+    let Some(hosts) = shaped("beatload", "200mbit", 1 << 20) else { return };
+    // More than 10 MB/s that come in close the way of heartbeats for a tenth of a second; storage alone stays below that.
+    let rules = "table ip f { set busy { type ipv4_addr; flags dynamic,timeout; timeout 100ms; }\n chain i { type filter hook input priority 0; \
+                 meta l4proto tcp limit rate over 10 mbytes/second update @busy { ip saddr timeout 100ms }; \
+                 udp length 68 ip dscp cs6 ip saddr @busy drop; }; }";
+    if !filtered(&hosts, 1, "beatload", rules) {
+        return;
+    }
+    let _server = serve(&hosts);
+    let asked = ["--storage", "20Mbit/s", "--migrations", "2", "--time", "2s"];
+    let output = run_within(contend(&hosts, &asked), Duration::from_secs(90));
+    let doc = document(&output);
+    let lost = |phase| number(&class(&doc, phase, "heartbeat")["lost_out"]);
+    assert_eq!((lost("idle"), lost("storage")), (0.0, 0.0), "{:#}", step(&doc, "contend")["phases"]);
+    let sent = number(&class(&doc, "both", "heartbeat")["sent"]) / 2.0;
+    assert!(lost("both") > sent / 3.0, "{:#}", class(&doc, "both", "heartbeat"));
+    let mut findings = doc["findings"].as_array().unwrap().iter();
+    let told = findings.find(|one| one["code"] == "CONTEND-HEARTBEAT-LOST");
+    let told = told.unwrap_or_else(|| panic!("{:?}", codes(&doc)));
+    assert_eq!(told["values"]["phase"], "both", "the first that lost them: {told:#}");
+    assert!(told["next"].as_str().unwrap().contains("priority 7"), "{told:#}");
+    let busy = doc["verdicts"].to_string().contains("was busy");
+    let checked = check(&doc, "heartbeat-lost");
+    assert!(checked["outcome"] == "fail" || busy, "{checked:#}");
+    assert!(output.status.code() == Some(1) || busy, "{:#}", doc["verdicts"]);
 }

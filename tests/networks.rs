@@ -180,6 +180,40 @@ fn a_port_that_this_host_drops_on_one_network_is_closed_on_the_way_back_alone() 
     assert!(!told.contains("10.63.1.0/24"), "{told}");
 }
 
+#[test]
+fn networks_that_share_a_nic_and_nics_that_share_a_network_are_told() {
+    let Some(hosts) = TwoNics::new("shares", &[200, 200]) else { return };
+    for (host, address) in [(0, "10.63.9.1/24"), (1, "10.63.9.2/24")] {
+        hosts.ip(host, &["addr", "add", address, "dev", "v1"]);
+    }
+    hosts.ip(1, &["addr", "add", "10.63.1.12/24", "dev", "v2"]);
+    let _server = hosts.serve();
+    let args = [BINARY, "networks", "10.63.1.2", "--key", KEY, "--format", "json"];
+    let doc = document(&run_within(hosts.at(0, &args), Duration::from_secs(60)));
+    let told = |code| evidence(&doc, code).unwrap_or_else(|| panic!("{code}: {:#}", doc["findings"]));
+    let shares = told("NETWORK-SHARES-NIC");
+    assert!(shares.contains("v1 of this host carries 10.63.1.0/24 and 10.63.9.0/24"), "{shares}");
+    assert_eq!(told("NETWORK-TWO-NICS"), "v1 and v2 of the other host lie in 10.63.1.0/24");
+    assert_eq!(evidence(&doc, "NETWORK-SUBNETS-OVERLAP"), None, "the same subnet is not one within another");
+}
+
+#[test]
+fn a_subnet_within_that_of_another_nic_is_no_network_apart() {
+    let Some(hosts) = TwoNics::new("within", &[200, 200]) else { return };
+    for (host, address) in [(0, "10.63.2.1/16"), (1, "10.63.2.2/16")] {
+        hosts.ip(host, &["addr", "flush", "dev", "v2"]);
+        hosts.ip(host, &["addr", "add", address, "dev", "v2"]);
+    }
+    let _server = hosts.serve();
+    let args = [BINARY, "networks", "10.63.1.2", "--key", KEY, "--format", "json"];
+    let doc = document(&run_within(hosts.at(0, &args), Duration::from_secs(60)));
+    let told = evidence(&doc, "NETWORK-SUBNETS-OVERLAP").unwrap_or_else(|| panic!("{:#}", doc["findings"]));
+    for whose in ["this host", "the other host"] {
+        let said = format!("10.63.1.0/24 (v1 of {whose}) lies within 10.63.0.0/16 (v2 of {whose})");
+        assert!(told.contains(&said), "{told}");
+    }
+}
+
 /// Whether a NIC of the first host is up.
 fn is_up(hosts: &TwoNics, nic: &str) -> bool {
     let output = hosts.at(0, &["ip", "-o", "link", "show", nic]).output().unwrap();
@@ -342,6 +376,7 @@ def tlv(kind, value): return struct.pack('!H', kind << 9 | len(value)) + value
 def of(org, sub, value): return tlv(127, bytes.fromhex(org) + bytes([sub]) + value)
 said = (tlv(1, b'\x04\x02\0\0\0\0\xab') + tlv(2, b'\x05Ethernet1/7') + tlv(3, b'\0\x78') + tlv(5, b'tor-a')
     + of('0080c2', 1, b'\x02\xc7')
+    + b''.join(of('0080c2', 3, struct.pack('!HB', vlan, 2) + b'lm') for vlan in (711, 712))
     + of('0080c2', 9, b'\0' + b'\0\x03\0\x07' + bytes([50, 0, 0, 40, 0, 0, 0, 5]) + b'\x02' * 8)
     + of('0080c2', 11, b'\x08\x18') + of('0080c2', 12, b'\0' + bytes([3 << 5 | 2, 1, 0xbd]))
     + of('00120f', 4, struct.pack('!H', 1400)) + tlv(0, b''))
@@ -407,6 +442,7 @@ fn what_the_switch_says_of_its_port_is_heard_and_judged() {
         json!([port["nic"], port["system_name"], port["port"], port["vlan"], port["frame_bytes_max"]]),
         json!(["eth0", "tor-a", "Ethernet1/7", 711, 1400])
     );
+    assert_eq!(port["vlans"], json!([711, 712]));
     assert_eq!(port["dcb"]["pfc"]["enabled_priorities"], json!([3, 4]));
     assert_eq!(port["dcb"]["ets"]["bandwidth_percent"], json!([50, 0, 0, 40, 0, 0, 0, 5]));
     assert_eq!(

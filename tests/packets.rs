@@ -59,6 +59,10 @@ fn the_rate_of_a_policer_is_found_within_a_twentieth_each_way_and_nobody_else_is
         };
         ["lossless_packets_per_s", "lossy_packets_per_s", "ceiling_packets_per_s"].into_iter().for_each(near);
         assert_eq!(rate["place"], "between", "{rate:#}");
+        // Which path they took the facts of both hosts tell.
+        for end in ["sender_path", "receiver_path"] {
+            assert_eq!(rate[end]["kind"], "veth", "{rate:#}");
+        }
     }
     let found: Vec<&Value> =
         doc["findings"].as_array().unwrap().iter().filter(|one| one["step"].is_null()).collect();

@@ -66,6 +66,7 @@ impl Alone for Shared {
         let networks = pathproof_engine::networks::networks(here, there);
         let mut findings = pathproof_engine::networks::findings(&networks);
         findings.extend(pathproof_engine::networks::routed(here, there, &networks));
+        findings.extend(pathproof_engine::networks::overlapping(here, there, &networks));
         // A check looks at what each of these does to the path; here nothing is sent that would show it.
         let differ = differences::of_document(doc, lone.spec.node()).unwrap_or_default();
         findings.extend(differences::finding(&differ));

@@ -5,7 +5,7 @@ mod ports;
 
 use std::collections::BTreeSet;
 
-use pathproof_model::environment::Dcb;
+use pathproof_model::environment::{Dcb, RdmaDevice};
 use pathproof_model::units::{BitsPerSecond, Nanoseconds};
 use pathproof_model::{
     ClockOffset, Environment, Finding, HostDifference, Nic, NodeId, ResultDoc, SrIov, Weight,
@@ -44,10 +44,7 @@ const OF_NICS: &[OfNic] = &[
         fact: "RDMA transport",
         weight: Weight::Grave,
         why: "RoCE, iWARP and InfiniBand do not understand each other",
-        value: |host, nic| {
-            let device = host.rdma.iter().find(|device| device.netdev.as_ref() == Some(&nic.name))?;
-            device.transport.clone()
-        },
+        value: |host, nic| rdma(host, nic)?.transport.clone(),
     },
     OfNic {
         fact: "priorities with PFC",
@@ -65,6 +62,18 @@ const OF_NICS: &[OfNic] = &[
         value: |_, nic| Some(dcb(nic)?.roce_priority(None)?.0.to_string()),
     },
     OfNic {
+        fact: "priority of SMB Direct",
+        weight: Weight::Grave,
+        why: "what one end protects the other treats as something else",
+        value: |_, nic| Some(dcb(nic)?.smb_priority()?.to_string()),
+    },
+    OfNic {
+        fact: "traffic classes of the priorities",
+        weight: Weight::Costly,
+        why: "a priority has a share of its own in one direction and shares it in the other",
+        value: |_, nic| Some(list(dcb(nic)?.ets.as_ref()?.class_of_priority.iter().map(u8::to_string))),
+    },
+    OfNic {
         fact: "ETS shares",
         weight: Weight::Costly,
         why: "each direction shares the link in another way",
@@ -75,6 +84,12 @@ const OF_NICS: &[OfNic] = &[
         weight: Weight::Costly,
         why: "the faster end fills the queues before the slower one",
         value: |_, nic| nic.speed_bits_per_s.map(|speed| BitsPerSecond(speed).to_string()),
+    },
+    OfNic {
+        fact: "RDMA path MTU",
+        weight: Weight::Costly,
+        why: "a connection has the smaller one, with more packets for the same data",
+        value: |host, nic| rdma(host, nic)?.rdma_path_mtu_bytes.map(|bytes| bytes.to_string()),
     },
     OfNic {
         fact: "TCP segmentation offload",
@@ -143,6 +158,12 @@ const OF_NICS: &[OfNic] = &[
         why: "",
         value: |_, nic| nic.receive_queues.map(|queues| queues.to_string()),
     },
+    OfNic {
+        fact: "transmit queues",
+        weight: Weight::Harmless,
+        why: "",
+        value: |_, nic| nic.transmit_queues.map(|queues| queues.to_string()),
+    },
     OfNic { fact: "name", weight: Weight::Harmless, why: "", value: |_, nic| Some(nic.name.clone()) },
     OfNic { fact: "kind", weight: Weight::Harmless, why: "", value: |_, nic| nic.kind.clone() },
 ];
@@ -168,6 +189,11 @@ const SETTINGS: &[(&str, &str)] = &[
 
 fn dcb(nic: &Nic) -> Option<&Dcb> {
     nic.dcb.as_ref()
+}
+
+/// The RDMA device of a NIC.
+fn rdma<'a>(host: &'a Environment, nic: &Nic) -> Option<&'a RdmaDevice> {
+    host.rdma.iter().find(|device| device.netdev.as_ref() == Some(&nic.name))
 }
 
 fn offload(nic: &Nic, name: &str) -> Option<String> {
@@ -332,7 +358,9 @@ pub fn finding(found: &[HostDifference]) -> Option<Finding> {
 mod tests {
     use super::*;
     use pathproof_model::NicAddress;
-    use pathproof_model::environment::{DcbPfc, PauseSettings, RingSizes};
+    use pathproof_model::environment::{
+        DcbApplication, DcbEts, DcbPfc, DcbSelector, PauseSettings, RingSizes,
+    };
 
     fn host(last: u8) -> Environment {
         let nic = Nic {
@@ -494,6 +522,46 @@ mod tests {
         assert_eq!(said.evidence, "priorities with PFC of e1 and e0: 3 here and none there");
         there.nics[0].dcb = pfc(&[3]);
         assert!(finding(&differences(&here, &there)).is_none());
+    }
+
+    #[test]
+    fn smb_direct_is_compared_by_its_priority_its_class_and_its_path_mtu() {
+        let with = |last: u8, priority, class: u8, mtu| {
+            let mut host = host(last);
+            let smb = DcbApplication { selector: DcbSelector::StreamPort, protocol: 445, priority };
+            let mut class_of_priority = vec![0; 8];
+            class_of_priority[3] = class;
+            host.nics[0].dcb = Some(Dcb {
+                applications: Some(vec![smb]),
+                ets: Some(DcbEts { class_of_priority, ..DcbEts::default() }),
+                ..Dcb::default()
+            });
+            let netdev = Some(host.nics[0].name.clone());
+            host.rdma = vec![RdmaDevice { netdev, rdma_path_mtu_bytes: Some(mtu), ..RdmaDevice::default() }];
+            host
+        };
+        let here = with(1, 3, 1, 4096);
+        let told = |there: &Environment| {
+            let found = differences(&here, there).into_iter().filter(|one| one.fact != "name");
+            found.map(|one| (one.weight, one.fact, one.here, one.there)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&with(2, 3, 1, 4096)), []);
+        let differ = |weight, fact: &str, here: &str, there: &str| {
+            (weight, fact.to_owned(), here.to_owned(), there.to_owned())
+        };
+        assert_eq!(
+            told(&with(2, 4, 0, 1024)),
+            [
+                differ(Weight::Grave, "priority of SMB Direct", "3", "4"),
+                differ(
+                    Weight::Costly,
+                    "traffic classes of the priorities",
+                    "0 0 0 1 0 0 0 0",
+                    "0 0 0 0 0 0 0 0"
+                ),
+                differ(Weight::Costly, "RDMA path MTU", "4096", "1024"),
+            ]
+        );
     }
 
     #[test]

@@ -6,6 +6,8 @@ use pathproof_model::environment::{Dcb, DcbAlgorithm, DcbApplication, DcbEts, Dc
 
 /// Longest text that is kept.
 const TEXT_BYTES_MAX: usize = 255;
+/// Most VLANs of a port: more than a frame has room for.
+const VLANS_MAX: usize = 256;
 /// Priorities and classes of IEEE 802.1Q.
 const CLASSES: usize = 8;
 
@@ -96,6 +98,17 @@ fn organization(value: &[u8], said: &mut SwitchPort) {
             // 0: the port has none of its own.
             said.vlan = vlan.filter(|vlan| *vlan != 0);
         }
+        (OF_802_1, 3) => {
+            // Behind the number its name, which is for people.
+            if let Some(vlan) = value.first_chunk().map(|bytes| u16::from_be_bytes(*bytes)) {
+                let vlans = said.vlans.get_or_insert_default();
+                if let Err(place) = vlans.binary_search(&vlan)
+                    && vlans.len() < VLANS_MAX
+                {
+                    vlans.insert(place, vlan);
+                }
+            }
+        }
         (OF_802_1, 9) => {
             if let Some(willing) = value.first() {
                 said.ets_willing = Some(willing & 0x80 != 0);
@@ -175,6 +188,9 @@ mod tests {
             tlv(SYSTEM_NAME, b"tor-a"),
             tlv(7, &[0, 4, 0, 4]),
             of(OF_802_1, 1, &[0x02, 0xc7]),
+            of(OF_802_1, 3, b"\x02\xc8\x04lm-b"),
+            of(OF_802_1, 3, b"\x02\xc7\x07storage"),
+            of(OF_802_1, 3, b"\x02\xc8\x04lm-b"),
             of(OF_802_1, 9, &ets.concat()),
             of(OF_802_1, 11, &[0x88, 1 << 3]),
             of(
@@ -196,6 +212,7 @@ mod tests {
         assert_eq!((said.chassis.as_str(), said.port.as_str()), ("02:00:00:00:00:ab", "Ethernet1/7"));
         assert_eq!((said.system_name.as_deref(), said.ttl_s), (Some("tor-a"), 120));
         assert_eq!((said.vlan, said.frame_bytes_max), (Some(711), Some(9216)));
+        assert_eq!(said.vlans, Some(vec![711, 712]), "each once");
         assert_eq!((said.pfc_willing, said.ets_willing), (Some(true), Some(false)));
         let dcb = said.dcb.unwrap();
         assert_eq!(dcb.pfc.unwrap(), DcbPfc { enabled_priorities: vec![3], classes_max: Some(8) });
@@ -225,7 +242,11 @@ mod tests {
             }
         }
         let head = |ttl: u8| [tlv(CHASSIS, &[7, b'a']), tlv(PORT, &[7, b'b']), tlv(TTL, &[0, ttl])].concat();
-        assert_eq!(parse(&head(9)).unwrap().dcb, None, "what is not said is not off");
+        let brief = parse(&head(9)).unwrap();
+        assert_eq!((brief.dcb, brief.vlans), (None, None), "what is not said is not off");
+        let many: Vec<u8> = (1..2000u16).flat_map(|vlan| of(OF_802_1, 3, &vlan.to_be_bytes())).collect();
+        let many = parse(&[head(9), of(OF_802_1, 3, &[2]), many].concat()).unwrap();
+        assert_eq!(many.vlans.unwrap().len(), VLANS_MAX);
         assert_eq!(parse(&head(0)), None, "its sender is gone");
         let half = [head(9), of(OF_802_1, 9, &[0, 1, 2]), of(OF_802_1, 11, &[8])].concat();
         let said = parse(&half).unwrap();

@@ -22,7 +22,7 @@ use pathproof_model::{
 
 pub use findings::findings;
 pub use losses::{migration_order, named, rehearsed};
-pub use separation::routed;
+pub use separation::{overlapping, routed};
 pub use ways::{NetworkWay, WAYS_MAX, beside, closed, ways, ways_of_both_families, with_ports};
 
 const PRIVATE: u32 = 40_000;

@@ -28,6 +28,9 @@ pub struct SwitchPort {
     pub ttl_s: u16,
     /// VLAN of what has no tag on this port.
     pub vlan: Option<u16>,
+    /// VLANs that the port names, with a tag or without, the least first; `null` where it names none: many switches name those alone that somebody
+    /// gave a name.
+    pub vlans: Option<Vec<u16>>,
     /// Longest frame of the port, in bytes.
     pub frame_bytes_max: Option<u16>,
     /// Data center bridging of the port, as far as it says.

@@ -10,6 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
     // Each byte that cannot be read becomes three.
     let texts = [Some(&said.chassis), Some(&said.port), said.system_name.as_ref(), said.system_description.as_ref()];
     assert!(texts.into_iter().flatten().all(|text| text.len() <= 3 * 255));
+    assert!(said.vlans.iter().all(|vlans| vlans.len() <= 256 && vlans.is_sorted()));
     if let Some(dcb) = &said.dcb {
         assert!(dcb.ets.iter().all(|ets| ets.bandwidth_percent.len() == 8 && ets.class_of_priority.len() == 8));
         assert!(dcb.pfc.iter().all(|pfc| pfc.enabled_priorities.iter().all(|priority| *priority < 8)));

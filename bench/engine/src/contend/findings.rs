@@ -102,7 +102,7 @@ fn missed(cost: &ContendCost) -> (Option<f64>, Option<u64>) {
     )
 }
 
-/// What to do, the figure first.
+/// What to do, the figure first; how it came about stands beside the phases. It is said whole on the first screen, so it is short.
 fn protect(spec: &ContendSpec, detail: &ContendDetail) -> String {
     let advice = &detail.advice;
     let mut ways = vec![];
@@ -114,11 +114,11 @@ fn protect(spec: &ContendSpec, detail: &ContendDetail) -> String {
         );
     }
     if let Some(cap) = advice.cap_bytes_per_s {
-        let cap = typed(cap);
+        let figure = typed(cap);
         ways.push(format!(
-            "Cap migrations at {cap}: Set-SmbBandwidthLimit -Category LiveMigration -BytesPerSecond {cap} on every host; --cap migration={cap} shows it \
-             here. It is {}.",
-            advice.reason
+            "Cap migrations at {figure}: Set-SmbBandwidthLimit -Category LiveMigration -BytesPerSecond {figure} on every host; --cap migration={figure} shows it \
+             here. {}",
+            past_smb(cap)
         ));
     }
     if let Some(cap) = advice.backup_cap_bytes_per_s {
@@ -130,8 +130,8 @@ fn protect(spec: &ContendSpec, detail: &ContendDetail) -> String {
     }
     if let Some(percent) = advice.storage_percent {
         ways.push(format!(
-            "What else helps: {percent} % of the link reserved for storage (New-NetQosTrafficClass -Algorithm ETS, and the same on the switch), \
-             or NICs of their own for migrations."
+            "What else helps: {percent} % of the link reserved for storage (New-NetQosTrafficClass -Algorithm ETS, and the same on the switch; by SMB \
+             migrations are of one class with it), or NICs of their own for them."
         ));
     }
     // Whoever tried several knows what fewer come to.
@@ -145,6 +145,14 @@ fn protect(spec: &ContendSpec, detail: &ContendDetail) -> String {
         ways.push("Below 10 Gbit/s compression moves the same guest in fewer bytes (Set-VMHost -VirtualMachineMigrationPerformanceOption Compression).".into());
     }
     ways.join(" ")
+}
+
+/// The same cap for migrations that do not go by SMB. They are Hyper-V's default (compression), and what is set for SMB does not hold them.
+fn past_smb(cap_bytes_per_s: u64) -> String {
+    format!(
+        "By TCP or with compression, the default, migrations pass that: New-NetQosPolicy LM -LiveMigration -ThrottleRateActionBitsPerSecond {}.",
+        cap_bytes_per_s.saturating_mul(8)
+    )
 }
 
 /// Heartbeats were lost in a loaded phase, and not as much without load.
@@ -180,8 +188,9 @@ fn heartbeats(spec: &ContendSpec, detail: &ContendDetail) -> Option<Finding> {
     Some(match detail.advice.cap_bytes_per_s.filter(|_| spec.caps.migration.is_none()) {
         Some(cap) => finding.with_next(format!(
             "Give heartbeats a traffic class of their own (priority 7, 1 or 2 % of the link) and cap migrations: Set-SmbBandwidthLimit \
-             -Category LiveMigration -BytesPerSecond {}.",
-            typed(cap)
+             -Category LiveMigration -BytesPerSecond {}. {}",
+            typed(cap),
+            past_smb(cap)
         )),
         None => finding,
     })

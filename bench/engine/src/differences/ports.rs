@@ -41,7 +41,35 @@ const OF_PORTS: &[OfPort] = &[
             Some(list(ets.bandwidth_percent.iter().map(u8::to_string)))
         },
     },
+    OfPort {
+        fact: "traffic classes of the priorities of the switch port",
+        why: "a priority has a share of its own in one direction and shares it in the other",
+        value: |port| {
+            let ets = port.dcb.as_ref()?.ets.as_ref()?;
+            Some(list(ets.class_of_priority.iter().map(u8::to_string)))
+        },
+    },
+    OfPort {
+        fact: "priority of SMB Direct of the switch port",
+        why: "what one switch protects the other treats as something else",
+        value: |port| Some(port.dcb.as_ref()?.smb_priority()?.to_string()),
+    },
+    OfPort {
+        fact: "priority of RoCE of the switch port",
+        why: "what one switch protects the other treats as something else",
+        value: |port| Some(port.dcb.as_ref()?.roce_priority(None)?.0.to_string()),
+    },
 ];
+
+/// VLANs that one of the ports names and the other does not.
+fn vlans(near: &SwitchPort, far: &SwitchPort) -> Option<HostDifference> {
+    let (near, far) = (near.vlans.as_ref()?, far.vlans.as_ref()?);
+    let only = |own: &[u16], other: &[u16]| {
+        list(own.iter().filter(|vlan| !other.contains(vlan)).map(u16::to_string))
+    };
+    let why = "what has that tag passes at one end alone, unless the other port carries VLANs that it does not name";
+    differs("VLANs of one switch port alone", Weight::Costly, why, (only(near, far), only(far, near)))
+}
 
 /// How the ports differ at which this host and the node `other` are, pair of NICs by pair.
 pub(super) fn of_ports(
@@ -62,6 +90,7 @@ pub(super) fn of_ports(
             let values = (rule.value)(near).zip((rule.value)(far))?;
             differs(rule.fact, Weight::Costly, rule.why, values)
         });
+        let facts = facts.chain(vlans(near, far));
         let nics = Some([own.name.clone(), peer.name.clone()]);
         found.extend(facts.map(|one| HostDifference { nics: nics.clone(), ..one }));
     }
@@ -71,7 +100,7 @@ pub(super) fn of_ports(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::environment::{Dcb, DcbPfc};
+    use pathproof_model::environment::{Dcb, DcbApplication, DcbEts, DcbPfc, DcbSelector};
     use pathproof_model::{Nic, NicAddress};
 
     fn host(last: u8) -> Environment {
@@ -99,6 +128,36 @@ mod tests {
         let found = of_ports((&host(1), &host(2)), NodeId::SERVER, heard);
         assert!(found.iter().all(|one| one.weight == Weight::Costly && one.nics.is_some()), "{found:?}");
         found.into_iter().map(|one| format!("{}: {} and {}", one.fact, one.here, one.there)).collect()
+    }
+
+    #[test]
+    fn what_the_ports_do_with_smb_direct_and_which_vlans_they_name_is_compared() {
+        let with = |node, smb, roce, class: u8, vlans: &[u16]| {
+            let (node, mut said) = port(node, "1", Some(711), &[3]);
+            let entry = |selector, protocol, priority| DcbApplication { selector, protocol, priority };
+            said.vlans = Some(vlans.to_vec());
+            let dcb = said.dcb.get_or_insert_default();
+            dcb.ets = Some(DcbEts { class_of_priority: vec![0, class], ..DcbEts::default() });
+            dcb.applications = Some(vec![
+                entry(DcbSelector::StreamPort, 445, smb),
+                entry(DcbSelector::DgramPort, 4791, roce),
+            ]);
+            (node, said)
+        };
+        let near = || with(NodeId::CLIENT, 3, 3, 1, &[711, 712]);
+        assert_eq!(told(&[near(), with(NodeId::SERVER, 3, 3, 1, &[711, 712])]), Vec::<String>::new());
+        assert_eq!(
+            told(&[near(), with(NodeId::SERVER, 4, 0, 0, &[711, 713, 714])]),
+            [
+                "traffic classes of the priorities of the switch port: 0 1 and 0 0",
+                "priority of SMB Direct of the switch port: 3 and 4",
+                "priority of RoCE of the switch port: 3 and 0",
+                "VLANs of one switch port alone: 712 and 713 714",
+            ]
+        );
+        let mut silent = with(NodeId::SERVER, 3, 3, 1, &[]);
+        silent.1.vlans = None;
+        assert_eq!(told(&[near(), silent]), Vec::<String>::new(), "it names none");
     }
 
     #[test]

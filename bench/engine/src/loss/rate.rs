@@ -3,9 +3,11 @@
 //! A rate loses where it did so twice: once may be a host that was kept from reading. It holds where it did so once.
 
 use pathproof_model::{
-    Direction, Evidence, Finding, FollowUp, LossPath, LossPlace, LossProbe, LossSpec, NodeId, PacketRate,
-    RateTrial, ResultDoc, Step, StepSpec,
+    Direction, Evidence, Finding, FollowUp, LossPath, LossPlace, LossProbe, LossSpec, NodeId, PacketPath,
+    PacketPathKind, PacketRate, RateTrial, ResultDoc, Step, StepSpec,
 };
+
+use crate::channels::packet_path::of_nic;
 
 /// Where the search begins.
 const FIRST: u32 = 1000;
@@ -169,6 +171,14 @@ fn one(doc: &ResultDoc, direction: Direction) -> Option<PacketRate> {
             .filter_map(|trial| per_s(trial, trial.sent))
             .max()
     };
+    let path_of = |(node, nic): (NodeId, &str)| {
+        let host = doc.environment(node)?;
+        Some(of_nic(host, host.nics.iter().find(|one| one.name == nic)?))
+    };
+    // They all went over one pair of NICs.
+    let ends = steps.first().and_then(|(step, _)| ends(step, direction));
+    let (sender_path, receiver_path): (Option<PacketPath>, Option<PacketPath>) =
+        ends.map_or((None, None), |(from, to)| (path_of(from), path_of(to)));
     Some(PacketRate {
         direction,
         lossless_packets_per_s: lower,
@@ -176,9 +186,21 @@ fn one(doc: &ResultDoc, direction: Direction) -> Option<PacketRate> {
         ceiling_packets_per_s: fastest.and_then(|(_, trial)| per_s(trial, trial.received)),
         sender_limit_packets_per_s: gave_up.and_then(most_sent),
         place,
+        sender_path,
+        receiver_path,
         counted,
         lost,
         trials: if first.asked > 0 { trials } else { vec![] },
+    })
+}
+
+/// The host that sends and the one that receives, each with the NIC that its packets go by.
+fn ends(step: &Step, direction: Direction) -> Option<((NodeId, &str), (NodeId, &str))> {
+    let path = path(step)?;
+    let (here, there) = ((NodeId::CLIENT, &path.local_nic[..]), (NodeId::SERVER, &path.remote_nic[..]));
+    Some(match direction {
+        Direction::In => (there, here),
+        Direction::Out | Direction::Both => (here, there),
     })
 }
 
@@ -189,25 +211,16 @@ pub(super) fn place<'a>(
     direction: Direction,
     lost: u64,
 ) -> Option<(LossPlace, u64)> {
-    let (sender, receiver) = match direction {
-        Direction::In => (NodeId::SERVER, NodeId::CLIENT),
-        Direction::Out | Direction::Both => (NodeId::CLIENT, NodeId::SERVER),
-    };
     let mut sums = [0u64; 4];
     let mut all_known = true;
     for step in steps {
-        let path = path(step)?;
-        let nics = if direction == Direction::In {
-            (&path.remote_nic, &path.local_nic)
-        } else {
-            (&path.local_nic, &path.remote_nic)
-        };
+        let ((sender, out), (receiver, into)) = ends(step, direction)?;
         let (from, to) = (step.evidence(sender), step.evidence(receiver));
         let counts = [
-            from.and_then(|from| sent_nowhere(from, nics.0)),
-            to.and_then(|to| ring(to, nics.1)),
+            from.and_then(|from| sent_nowhere(from, out)),
+            to.and_then(|to| ring(to, into)),
             to.and_then(|to| to.softnet.as_ref()?.dropped),
-            Some(path.overflowed),
+            Some(path(step)?.overflowed),
         ];
         for (sum, count) in sums.iter_mut().zip(counts) {
             all_known &= count.is_some();
@@ -263,20 +276,38 @@ fn finding(rate: &PacketRate) -> Option<Finding> {
         |held| format!("and not at {held}"),
     );
     let place = rate.place.map_or("at a place that no counter tells", LossPlace::words);
-    let evidence = format!("{}: packets are lost at {lossy} a second {held}, {place}", rate.direction.name());
+    let known = rate.receiver_path.as_ref().filter(|path| path.kind != PacketPathKind::Unknown);
+    let by = known.map_or_else(String::new, |path| {
+        format!("; they come to the receiver by {} ({})", path.through.join(" over "), path.kind.words())
+    });
+    let evidence =
+        format!("{}: packets are lost at {lossy} a second {held}, {place}{by}", rate.direction.name());
     let finding = Finding::new("PACKET-RATE-LIMIT", evidence)
         .with("direction", rate.direction.name())
         .with("packets_per_s", lossy);
     Some(match rate.place {
-        Some(place) => finding.with_next(format!("What holds more there: {}.", place.knob())),
+        Some(place) => finding.with_next(format!("What holds more there: {}.", knob(place, known))),
         None => finding,
     })
+}
+
+/// What holds more at a place. What Hyper-V's switch throws away before the receiver sees it, for want of a buffer of the VMBus, no counter of either
+/// host tells: of such a receiver "on the way" begins there.
+fn knob(place: LossPlace, receiver: Option<&PacketPath>) -> String {
+    let by_vmbus = receiver.is_some_and(|path| path.kind == PacketPathKind::Synthetic);
+    if place != LossPlace::Between || !by_vmbus {
+        return place.knob().to_owned();
+    }
+    format!(
+        "the receiver's VMBus receive buffer (ethtool -G NIC rx N), or a virtual function (SR-IOV) past its virtual switch; else {}",
+        place.knob()
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use pathproof_model::evidence::{NicCounts, SoftnetCounts};
-    use pathproof_model::{LossCounts, LossFlow, StepKind, Tool};
+    use pathproof_model::{Environment, LossCounts, LossFlow, Nic, Node, StepKind, Tool};
 
     use super::*;
 
@@ -417,6 +448,28 @@ mod tests {
         // A tenth of it explains nothing.
         let (place, words) = told(|lost| both(lost / 10, 0), |_| 0);
         assert!(place == Some(LossPlace::Between) && words.contains("on the way"), "{words}");
+        // Hyper-V's switch loses what the VMBus has no buffer for, and the guest does not see it.
+        let mut doc = document(|_| both(0, 0), |_| 0);
+        let nic = |name: &str, driver: &str| Nic {
+            name: name.into(),
+            driver: Some(driver.into()),
+            kind: Some("ethernet".into()),
+            ..Nic::default()
+        };
+        let with =
+            |nic| Some(Environment { nics: vec![nic], is_guest: Some(true), ..Environment::default() });
+        doc.nodes = vec![
+            Node::here(with(nic("eth0", "virtio_net"))),
+            Node::agent("b", with(nic("eth1", "hv_netvsc"))),
+        ];
+        let rates = found(&doc);
+        let kind = |path: &Option<PacketPath>| path.as_ref().map(|path| path.kind);
+        assert_eq!(kind(&rates[0].sender_path), Some(PacketPathKind::Virtio));
+        assert_eq!(kind(&rates[0].receiver_path), Some(PacketPathKind::Synthetic));
+        let limit = rate_findings(&rates).remove(0);
+        let said = "on the way; they come to the receiver by eth1 (VMBus to the virtual switch)";
+        assert!(limit.evidence.ends_with(said), "{limit:?}");
+        assert!(limit.next.contains("VMBus receive buffer") && limit.next.contains("SR-IOV"), "{limit:?}");
         // Of a host that tells nothing the path is not accused.
         let (place, words) = told(|_| vec![], |_| 0);
         assert!(place.is_none() && words.contains("no counter tells"), "{words}");

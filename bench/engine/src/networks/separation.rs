@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use pathproof_model::environment::PeerRoute;
-use pathproof_model::{Environment, Finding, Network, NodeId};
+use pathproof_model::{Environment, Finding, Network, NicAddress, NodeId};
 
 use super::{subnet, whose};
 
-/// Most ends of iSCSI, and most pairs of routed NICs, that are named.
+/// Most ends of iSCSI, and most pairs of NICs of one sort, that are named.
 const NAMED_MAX: usize = 3;
 
 /// One end of a pair of NICs that reach one another over routers.
@@ -75,6 +75,40 @@ fn meet(shared: &[Network], own: &str, their: &str) -> bool {
         network.nics.iter().any(|nic| nic.node == node && nic.nic == name)
     };
     shared.iter().any(|network| has(network, NodeId::CLIENT, own) && has(network, NodeId::SERVER, their))
+}
+
+/// NICs of one host in subnets of which one lies within the other: what is for the wider one leaves by the NIC of the narrower one, and what a cluster
+/// takes for two networks are not two. One NIC of each pair lies in a network of the `shared` ones; what a host has beside them is its own affair.
+pub fn overlapping(here: &Environment, there: &Environment, shared: &[Network]) -> Option<Finding> {
+    let mut told = vec![];
+    for (node, host) in [(NodeId::CLIENT, here), (NodeId::SERVER, there)] {
+        let is_shared = |name: &str| {
+            shared.iter().flat_map(|network| &network.nics).any(|nic| nic.node == node && nic.nic == name)
+        };
+        let up = host.nics.iter().filter(|nic| nic.up != Some(false));
+        let ends = up.flat_map(|nic| {
+            nic.addresses.iter().filter_map(move |address| Some((nic.name.as_str(), subnet(address)?)))
+        });
+        let ends: Vec<(&str, (IpAddr, u8))> = ends.collect();
+        for (outer, wide) in &ends {
+            for (inner, narrow) in &ends {
+                let within = NicAddress { address: narrow.0, prefix_len: wide.1 };
+                let is_within = wide.1 < narrow.1 && subnet(&within) == Some(*wide);
+                if is_within && outer != inner && (is_shared(outer) || is_shared(inner)) {
+                    let words = |nic: &str, (network, length): (IpAddr, u8)| {
+                        format!("{network}/{length} ({nic} of {})", whose(node))
+                    };
+                    told.push(format!("{} lies within {}", words(inner, *narrow), words(outer, *wide)));
+                }
+            }
+        }
+    }
+    let more = told.len().saturating_sub(NAMED_MAX);
+    told.truncate(NAMED_MAX);
+    if more > 0 {
+        told.push(format!("{more} pairs of NICs more"));
+    }
+    (!told.is_empty()).then(|| Finding::new("NETWORK-SUBNETS-OVERLAP", told.join("; ")))
 }
 
 /// A network over which iSCSI goes, and which nothing keeps live migrations from: a cluster uses every network that it has.

@@ -350,3 +350,27 @@ fn the_second_family_of_the_same_nics_is_a_way_of_its_own_and_no_network_of_its_
     assert_eq!(of([10, 0, 1, 1].into(), [10, 0, 1, 2].into()), ["fd01::/64"]);
     assert_eq!(of("fd01::1".parse().unwrap(), v6), ["10.0.1.0/24"]);
 }
+
+#[test]
+fn subnets_of_a_host_that_lie_in_each_other_are_told_where_the_hosts_share_one_of_them() {
+    let told = |here: &[&str], there: &[&str]| {
+        let (here, there) = (host(here), host(there));
+        overlapping(&here, &there, &networks(&here, &there)).map(|finding| finding.evidence)
+    };
+    let said = "10.0.1.0/24 (b of this host) lies within 10.0.0.0/16 (a of this host)";
+    let there = ["a 10.0.0.2/16", "c 10.1.0.2/24"];
+    assert_eq!(
+        told(&["a 10.0.0.1/16", "b 10.0.1.1/24", "c 10.1.0.1/24"], &there).as_deref(),
+        Some(said),
+        "the other host has none within the other"
+    );
+    assert_eq!(told(&["a 10.0.0.1/16,10.0.1.1/24"], &there), None, "by one NIC either way");
+    assert_eq!(told(&["a 10.1.0.1/24", "b 10.1.0.9/24"], &["a 10.1.0.2/24"]), None, "the same one twice");
+    let beside = ["a 10.1.0.1/24", "x 172.16.0.1/12", "y 172.17.0.1/16"];
+    assert_eq!(told(&beside, &there), None, "a network that the hosts do not share");
+    let six = told(&["a fd00::1/48", "b fd00:0:0:1::1/64", "c 10.1.0.1/24"], &["a fd00::2/48"]);
+    assert_eq!(
+        six.as_deref(),
+        Some("fd00:0:0:1::/64 (b of this host) lies within fd00::/48 (a of this host)")
+    );
+}

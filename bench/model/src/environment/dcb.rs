@@ -152,6 +152,14 @@ impl Dcb {
         table.iter().find(by_port).map(|entry| (entry.priority, format!("UDP port {ROCE_PORT}")))
     }
 
+    /// The priority that the table gives port 445; `None` where it says nothing of it.
+    pub fn smb_priority(&self) -> Option<u8> {
+        let by_port = |a: &&DcbApplication| {
+            a.protocol == SMB_PORT && matches!(a.selector, DcbSelector::StreamPort | DcbSelector::Port)
+        };
+        self.applications.iter().flatten().find(by_port).map(|a| a.priority)
+    }
+
     /// The priorities that the table gives SMB Direct, by the port of SMB or by that of RoCE below it; none where it says nothing of either.
     pub fn smb_direct_priorities(&self) -> BTreeSet<u8> {
         let by_port = |a: &&DcbApplication| {
@@ -222,6 +230,9 @@ mod tests {
         assert_eq!(of(&[(DcbSelector::Port, 4791, 4), (stream, 445, 3)]), [3, 4]);
         assert_eq!(of(&[(DcbSelector::Ethertype, 445, 3), (DcbSelector::Dscp, 4791, 3)]), [0u8; 0]);
         assert!(Dcb::default().smb_direct_priorities().is_empty());
+        let smb = |entries: &[(DcbSelector, u16, u8)]| dcb(&[3], entries).smb_priority();
+        assert_eq!(smb(&[(datagram, 4791, 3), (stream, 445, 4)]), Some(4));
+        assert_eq!(smb(&[(datagram, 4791, 3), (DcbSelector::Ethertype, 445, 5)]), None);
     }
 
     #[test]

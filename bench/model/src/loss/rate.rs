@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Direction;
+use crate::{Direction, PacketPath};
 
 /// One way: the rates on both sides of where loss begins, and who loses there; `null` where it is not known.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +21,10 @@ pub struct PacketRate {
     pub sender_limit_packets_per_s: Option<u64>,
     /// Where the packets were lost.
     pub place: Option<LossPlace>,
+    /// By which path they left the sending host, as its facts show; `null` where it does not tell them.
+    pub sender_path: Option<PacketPath>,
+    /// By which path they came into the receiving host, likewise.
+    pub receiver_path: Option<PacketPath>,
     /// Packets that the counters of that place account for, of those lost.
     pub counted: Option<u64>,
     /// Packets lost in the trials that lost too many.

@@ -111,7 +111,7 @@ fn name(record: &PortRecord) -> String {
 }
 
 /// What the losses came to that were rehearsed, beside what the order predicts.
-fn rehearsed(networks: &[Network]) -> Option<Block> {
+fn rehearsed(networks: &[Network]) -> Vec<Block> {
     let columns: [Column<(&Network, &NetworkLoss)>; 5] = [
         Column::words("NETWORK LOST", |(network, loss)| {
             Cell::of(format!("{} ({})", network.subnet, loss.nic))
@@ -121,8 +121,18 @@ fn rehearsed(networks: &[Network]) -> Option<Block> {
         Column::figures("GIVEN UP AFTER", |(_, loss)| Cell::known(loss.noticed_after_ns.map(Nanoseconds))),
         Column::figures("BACK AFTER", |(_, loss)| Cell::known(loss.returned_after_ns.map(Nanoseconds))),
     ];
-    let lost = networks.iter().filter_map(|network| Some((network, network.rehearsed.as_ref()?)));
-    Table::new(&columns, lost.map(Row::One)).map(Block::Table)
+    let lost = || networks.iter().filter_map(|network| Some((network, network.rehearsed.as_ref()?)));
+    let mut blocks: Vec<Block> =
+        Table::new(&columns, lost().map(Row::One)).map(Block::Table).into_iter().collect();
+    let unknown = lost().filter_map(|(network, loss)| {
+        let why = loss.reason.as_ref()?;
+        Some(format!("What the loss of {} comes to is not known: {why}.", network.subnet))
+    });
+    let unknown: Vec<String> = unknown.collect();
+    if !unknown.is_empty() {
+        blocks.push(Block::paragraph(unknown.join(" ")));
+    }
+    blocks
 }
 
 /// What the loss came to of the network over which a migration went.
@@ -156,5 +166,26 @@ fn place(network: &Network, place: Option<u32>) -> Cell {
         (Some(place), _) => Cell::of(place),
         (None, Some(false)) => Cell::of("down"),
         (None, _) => Cell::of("unknown"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_that_could_not_be_rehearsed_is_told_with_its_reason() {
+        let lost = |subnet: &str, loss| Network {
+            subnet: subnet.into(),
+            rehearsed: Some(loss),
+            ..Network::default()
+        };
+        let made = NetworkLoss { nic: "eth0".into(), gap_ns: Some(7), ..NetworkLoss::default() };
+        let refused = NetworkLoss { reason: Some("run as root".into()), ..made.clone() };
+        let told = |loss| rehearsed(&[lost("10.0.1.0/24", loss)]);
+        assert!(matches!(&told(made)[..], [Block::Table(_)]));
+        let why = "What the loss of 10.0.1.0/24 comes to is not known: run as root.";
+        assert_eq!(told(refused)[1..], [Block::paragraph(why)]);
+        assert_eq!(rehearsed(&[Network::default()]), []);
     }
 }

@@ -1,7 +1,7 @@
 //! The packet rates at which loss begins, and the receive buffers with which one holds, way by way.
 
 use pathproof_model::units::{Bytes, Nanoseconds};
-use pathproof_model::{LossPlace, PacketBuffer, PacketRate, ResultDoc};
+use pathproof_model::{LossPlace, PacketBuffer, PacketPath, PacketRate, ResultDoc};
 
 use super::{Block, Cell, Column, Row, Table};
 
@@ -24,7 +24,23 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
         Column::figures("TRIALS", |rate| Cell::of(rate.trials.len())),
     ];
     let rates = Table::new(&columns, doc.packet_rates.iter().map(Row::One)).map(Block::Table);
-    rates.into_iter().chain(buffers(doc)).collect()
+    rates.into_iter().chain(paths(&doc.packet_rates)).chain(buffers(doc)).collect()
+}
+
+/// By which paths the packets left one host and came into the other.
+fn paths(rates: &[PacketRate]) -> Option<Block> {
+    let words = |path: &PacketPath| format!("{} ({})", path.through.join(" over "), path.kind.words());
+    let told = rates.iter().filter_map(|rate| {
+        let (from, to) = rate.sender_path.as_ref().zip(rate.receiver_path.as_ref())?;
+        Some(format!(
+            "Packets {} leave by {} and arrive by {}.",
+            rate.direction.name(),
+            words(from),
+            words(to)
+        ))
+    });
+    let told: Vec<String> = told.collect();
+    (!told.is_empty()).then(|| Block::paragraph(told.join(" ")))
 }
 
 /// The buffers with which a rate holds, and what has to allow them.

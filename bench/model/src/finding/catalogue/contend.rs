@@ -31,7 +31,7 @@ pub(super) const CONTENTION: &[Entry] = &[
         "CONTEND-CAP-IDLE",
         Info,
         "The cap of migrations is right beside storage, and while storage is silent it leaves most of the path to nobody.",
-        "Where NICs and switches have DCB, reserve storage's part of the link (ETS) instead: then migrations may have what storage does not use.",
+        "Where NICs and switches have DCB, reserve storage's part of the link (ETS) instead: then migrations may have what storage does not use. By SMB they are of one class with it; those by TCP or with compression are not.",
     ),
     entry(
         "PACKET-RATE-LIMIT",

@@ -88,4 +88,10 @@ pub(super) const NETWORKS: &[Entry] = &[
         "Several NICs of a host lie in one subnet: a cluster counts them as one network and uses one of the NICs.",
         "Give each NIC a subnet of its own, or team them.",
     ),
+    entry(
+        "NETWORK-SUBNETS-OVERLAP",
+        Warning,
+        "Two NICs of a host lie in subnets of which one is a part of the other: what is sent to the wider one leaves by the NIC of the narrower one where both have the address, so the two are no networks apart.",
+        "Give one of the NICs a subnet that has no address in common with the other's; correct the prefix where it is a slip.",
+    ),
 ];
