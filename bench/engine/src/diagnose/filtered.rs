@@ -14,10 +14,7 @@ pub(super) const RULES: &[Rule] = &[Rule { codes: &[code!("PATH-UDP-FILTERED")],
 fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let mut pairs: Vec<Pair> = Vec::new();
     for step in planned(doc).filter(|step| step.error.is_none()) {
-        let paths = step.detail.paths.iter().flatten().filter(|path| path.remote_nic.is_some());
-        for (ends, nics, way, heard) in
-            paths.map(by_size).chain(step.detail.loss.iter().flatten().map(by_pace))
-        {
+        for (ends, nics, way, heard) in seen(step) {
             let known = pairs.iter().position(|pair| pair.ends == ends);
             let at = known.unwrap_or_else(|| {
                 pairs.push(Pair { ends, nics, ..Pair::default() });
@@ -40,6 +37,12 @@ enum Heard {
     Nothing,
 }
 
+/// What was heard between each pair of NICs in a step.
+fn seen(step: &Step) -> impl Iterator<Item = Seen> + '_ {
+    let paths = step.detail.paths.iter().flatten().filter(|path| path.remote_nic.is_some());
+    paths.map(by_size).chain(step.detail.loss.iter().flatten().map(by_pace))
+}
+
 /// Datagrams of a step that came to an end and met no socket there.
 pub(super) struct Astray {
     pub end: NodeId,
@@ -48,20 +51,32 @@ pub(super) struct Astray {
     pub of: u64,
 }
 
-/// What came to one end of a step and met no socket there: each socket of a probe is tied to the NIC that has its address, so it came in over
-/// another one. A few late answers are none of that.
-pub(super) fn astray(step: &Step, over_ipv6: bool) -> Option<Astray> {
-    const FEW: u64 = 4;
-    const SHARE: u64 = 8;
+/// What came to one end of a step and met no socket there, where nearly all did that the other end sent: each socket of a probe is tied to the
+/// NIC that has its address, so it came in over another one. Probes from each NIC to each, and late answers, are a part of all.
+fn astray(step: &Step, over_ipv6: bool) -> Option<Astray> {
+    const FEW: u64 = 8;
     let udp = |node| {
         step.evidence(node).and_then(|one| if over_ipv6 { one.udp6.as_ref() } else { one.udp.as_ref() })
     };
     [(NodeId::CLIENT, NodeId::SERVER), (NodeId::SERVER, NodeId::CLIENT)].into_iter().find_map(
         |(end, other)| {
             let (came, of) = (udp(end)?.no_port?, udp(other)?.sent?);
-            (came >= FEW && came >= of / SHARE).then_some(Astray { end, came, of })
+            (came >= FEW && came.saturating_mul(4) >= of.saturating_mul(3)).then_some(Astray {
+                end,
+                came,
+                of,
+            })
         },
     )
+}
+
+/// The first of a run's pairs between which no datagram was answered for that reason: their addresses, and what went astray.
+pub(super) fn first_astray(doc: &ResultDoc) -> Option<((IpAddr, IpAddr), Astray)> {
+    planned(doc).filter(|step| step.error.is_none()).find_map(|step| {
+        seen(step)
+            .filter(|(.., heard)| *heard != Heard::Datagrams)
+            .find_map(|(ends, ..)| Some((ends, astray(step, ends.1.is_ipv6())?)))
+    })
 }
 
 type Seen = ((IpAddr, IpAddr), (String, String), Direction, Heard);

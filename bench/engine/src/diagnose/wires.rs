@@ -8,8 +8,8 @@ use pathproof_model::code;
 use pathproof_model::told;
 use pathproof_model::{Environment, Finding, NodeId, ResultDoc, Severity, WireAnswer, Wires};
 
+use super::Rule;
 use super::filtered::{self, Astray as Found};
-use super::{Rule, planned};
 
 pub(super) const RULES: &[Rule] = &[
     Rule { codes: &[code!("FABRIC-CROSSED")], find: crossed_wires },
@@ -46,20 +46,14 @@ struct Astray {
     said: String,
 }
 
-/// Datagrams that came to a host over another NIC than the one that has the address they were for.
+/// Datagrams that came to a host over another NIC than the one that has the address they were for, so that none was answered.
 fn astray(doc: &ResultDoc) -> Option<Astray> {
-    planned(doc).filter(|step| step.error.is_none()).find_map(|step| {
-        let sizes = step.detail.paths.iter().flatten().filter(|path| path.remote_nic.is_some());
-        let sizes = sizes.map(|path| (path.local_address, path.remote_address));
-        let paced = step.detail.loss.iter().flatten().map(|path| (path.local_address, path.remote_address));
-        let (local, remote) = sizes.chain(paced).next()?;
-        let Found { end, came, of } = filtered::astray(step, remote.is_ipv6())?;
-        let (address, host) = if end == NodeId::SERVER { (remote, "the peer") } else { (local, "this host") };
-        let said = format!(
-            "{came} of the {of} datagrams that {host} was sent came and met no socket of the NIC that has their address: they came in over another NIC"
-        );
-        Some(Astray { address, said })
-    })
+    let ((local, remote), Found { end, came, of }) = filtered::first_astray(doc)?;
+    let (address, host) = if end == NodeId::SERVER { (remote, "the peer") } else { (local, "this host") };
+    let said = format!(
+        "{came} of the {of} datagrams that {host} was sent came and met no socket of the NIC that has their address: they came in over another NIC"
+    );
+    Some(Astray { address, said })
 }
 
 /// What was heard on the wires, with the host that answered.

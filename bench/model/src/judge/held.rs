@@ -13,9 +13,17 @@ pub fn held_by_network(step: &Step) -> bool {
     })
 }
 
-/// The same of stripes, of which one connection tells it: the other ones wait for what that one has lost, and run dry meanwhile.
+/// The same of stripes, of which one connection tells it while the other ones wait for what that one has lost, and run dry. All of them must have
+/// lost something: what one NIC alone loses is not held by what the NICs share.
 pub fn stripe_held_by_network(step: &Step) -> bool {
-    every_sender(step, |lane| lane.connections().any(|one| connection_held(lane, one) == Some(true)))
+    const LOST_SHARE: f64 = 0.001;
+    let lost = |one: &Connection| {
+        let (again, delivered) = (one.counts.retransmitted_segments, one.counts.delivered_segments);
+        again.zip(delivered).is_some_and(|(again, all)| again > 0 && again as f64 >= all as f64 * LOST_SHARE)
+    };
+    every_sender(step, |lane| {
+        lane.connections().any(|one| connection_held(lane, one) == Some(true)) && lane.connections().all(lost)
+    })
 }
 
 fn every_sender(step: &Step, held: impl Fn(&LaneResult) -> bool) -> bool {
@@ -137,12 +145,17 @@ mod tests {
     #[test]
     fn of_a_stripe_one_connection_that_was_held_tells_it_and_what_nothing_explains_is_no_pass() {
         // As counted behind two switches with one uplink: the second connection waited for what the first had lost.
-        let connection = |busy_ms: u64| Connection {
-            counts: ConnectionCounts { busy_ns: Some(busy_ms * 1_000_000), ..ConnectionCounts::still() },
-            ..Connection::default()
+        let path = |(busy_ms, again): (u64, u64)| {
+            let counts = ConnectionCounts {
+                busy_ns: Some(busy_ms * 1_000_000),
+                retransmitted_segments: Some(again),
+                delivered_segments: Some(1400),
+                ..ConnectionCounts::still()
+            };
+            let connection = Some(Connection { counts, ..Connection::default() });
+            PathRecord { connection, ..PathRecord::default() }
         };
-        let path = |busy_ms| PathRecord { connection: Some(connection(busy_ms)), ..PathRecord::default() };
-        let judged = |busy_ms: [u64; 2], again| {
+        let judged = |busy_ms: [(u64, u64); 2], again| {
             let lane = LaneResult {
                 role: LaneRole::Send,
                 window_ns: 400_000_000,
@@ -172,9 +185,11 @@ mod tests {
             step.evidence = vec![Evidence { queues: Some(vec![queue]), ..Evidence::default() }];
             nics_together(&step, 0.8).unwrap().outcome
         };
-        assert_eq!(judged([612, 352], 484), Outcome::Fail);
-        assert_eq!(judged([312, 352], 484), Outcome::Inconclusive);
-        assert_eq!(judged([612, 352], 0), Outcome::Inconclusive);
+        assert_eq!(judged([(612, 281), (352, 318)], 484), Outcome::Fail);
+        assert_eq!(judged([(312, 281), (352, 318)], 484), Outcome::Inconclusive);
+        assert_eq!(judged([(612, 281), (352, 318)], 0), Outcome::Inconclusive);
+        // A policer behind one of the two.
+        assert_eq!(judged([(612, 281), (352, 0)], 484), Outcome::Inconclusive);
     }
 
     #[test]

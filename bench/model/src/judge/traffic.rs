@@ -8,7 +8,7 @@ use super::held::held_by_end;
 use super::names;
 use super::repeats::{Repeats, dropped_at_home, excused};
 use super::tail::tail;
-use super::{LinkSpeed, growth, link_speed, stripe_held_by_network};
+use super::{LinkSpeed, growth, held_by_network, link_speed, stripe_held_by_network};
 use crate::criteria::{LatencyCriteria, ThroughputCriteria};
 use crate::units::{BitsPerSecond, Nanoseconds};
 use crate::{
@@ -442,7 +442,7 @@ fn met_one_link(step: &Step, alone: &AloneSum, together: u64) -> bool {
     (together as f64) < best as f64 * MORE
         && overflowed
         && dropped_at_home(step) == 0
-        && stripe_held_by_network(step)
+        && (held_by_network(step) || stripe_held_by_network(step))
 }
 
 /// The worst second of the worst run, against that run's own mean.
