@@ -31,6 +31,7 @@ mod sizes;
 mod sleeps;
 mod slow;
 mod stops;
+mod strands;
 mod subnets;
 mod switches;
 mod tables;
@@ -68,6 +69,7 @@ const FAMILIES: &[&[Rule]] = &[
     marks::RULES,
     switches::RULES,
     pairs::RULES,
+    strands::RULES,
     ports::RULES,
     filtered::RULES,
     slow::RULES,
