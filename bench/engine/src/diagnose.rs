@@ -18,6 +18,7 @@ mod marks;
 mod neighbours;
 mod networks;
 mod nics;
+mod opening;
 mod pairs;
 mod pauses;
 mod ports;
@@ -76,6 +77,7 @@ const FAMILIES: &[&[Rule]] = &[
     direction::RULES,
     segments::RULES,
     connections::RULES,
+    opening::RULES,
     delays::RULES,
     sleeps::RULES,
     repeats::RULES,
