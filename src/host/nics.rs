@@ -119,12 +119,11 @@ fn derive_speeds_from_below(nics: &mut [Nic]) {
     for nic in nics.iter_mut().filter(|n| n.speed_bits_per_s.is_some()) {
         let mut speeds = members.iter().filter(|(master, _)| *master == nic.name).map(|(_, speed)| *speed);
         let parent = nic.parent.as_ref().and_then(|parent| below.get(parent)).copied();
-        nic.speed_bits_per_s = match (nic.kind.as_deref(), parent) {
+        nic.speed_bits_per_s = match nic.kind.as_deref() {
             // Taps of virtual machines hang on a bridge beside the NIC that leads out.
-            (Some("bridge"), _) => speeds.flatten().max(),
-            (Some("bond" | "team"), _) if speeds.any(|speed| speed.is_none()) => None,
-            (_, Some(parent)) => parent,
-            (_, None) => nic.speed_bits_per_s,
+            Some("bridge") => speeds.flatten().max(),
+            Some("bond" | "team") if speeds.any(|speed| speed.is_none()) => None,
+            _ => parent.unwrap_or(nic.speed_bits_per_s),
         };
         if parent == Some(None) {
             // Both come from one answer, which was the parent's.
