@@ -25,7 +25,8 @@ use pathproof_engine::offloads;
 use pathproof_model::code;
 use pathproof_model::environment::Observed;
 use pathproof_model::{
-    Environment, ErrorKind, Finding, HostDifference, Node, NodeId, Plan, ResultDoc, StepError, Tool,
+    Environment, ErrorCause, ErrorKind, Finding, HostDifference, Node, NodeId, Plan, ResultDoc, StepError,
+    Tool,
 };
 
 use crate::budget::Budget;
@@ -98,8 +99,7 @@ pub fn run(order: &Order<'_>, observed: Observed, observer: &mut dyn Observer) -
     // A path that changes bytes has a finding of its own (`diagnose/changed.rs`).
     let is_lost = |e: &&StepError| e.kind == ErrorKind::PeerLost && !e.tells_of_changed_bytes();
     if let Some(lost) = doc.error.as_ref().filter(is_lost).filter(|_| !doc.steps.is_empty()) {
-        let again = dialled_again.map_or_else(String::new, |again| format!("; {again}"));
-        let finding = Finding::new("PEER-LOST", format!("{}{again}", lost.message));
+        let finding = peer_lost(lost, dialled_again);
         doc.findings.push(finding);
     }
     let (channels, said) = of_check(&doc, &host::routed());
@@ -128,6 +128,49 @@ fn host_differences(doc: &ResultDoc) -> Option<Vec<HostDifference>> {
 /// So long a new connection to a peer that was lost may take: two attempts of the kernel fit.
 const WAIT: Duration = Duration::from_millis(1200);
 
+/// What a new connection to a peer that was lost came to.
+struct Again {
+    heard: Dialled,
+    /// In words.
+    said: String,
+}
+
+/// Whether anybody said anything to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dialled {
+    /// It opened, or somebody refused it.
+    Answered,
+    /// Nobody did.
+    Silent,
+}
+
+impl Again {
+    fn of(again: io::Result<()>, answering: Answering) -> Again {
+        // Who does not answer for an address in a network of this host's is unreachable to the kernel.
+        let is_silent = |why: &io::Error| is_late(why) || why.kind() == io::ErrorKind::HostUnreachable;
+        let heard = if again.as_ref().is_err_and(is_silent) { Dialled::Silent } else { Dialled::Answered };
+        Again { heard, said: words(again, answering) }
+    }
+}
+
+/// What to do where a peer fell silent and stayed so. For a process that ended, its kernel would have closed the connection and refused a new one.
+const AFTER_SILENCE: &str = "Look at the peer's log, and in its kernel log and the switch's whether a link went at that moment. Where the peer answers again half a \
+                             minute after its link came and went, the spanning tree of the switch held the port back meanwhile: make it an edge port (portfast). Then run \
+                             the same command again.";
+
+/// The finding about a peer that was lost.
+fn peer_lost(lost: &StepError, again: Option<Again>) -> Finding {
+    let heard = again.as_ref().map(|again| again.heard);
+    let said = again.map_or_else(String::new, |again| format!("; {}", again.said));
+    let finding = Finding::new("PEER-LOST", format!("{}{said}", lost.message));
+    let fell_silent = matches!(lost.cause, Some(ErrorCause::Silent | ErrorCause::Unreachable));
+    if fell_silent && heard == Some(Dialled::Silent) { finding.with_next(AFTER_SILENCE) } else { finding }
+}
+
+fn is_late(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+}
+
 /// Who answers for the address of a peer that was lost.
 enum Answering {
     /// As far as is known, the peer.
@@ -153,7 +196,7 @@ fn words(again: io::Result<()>, answering: Answering) -> String {
                 format!("a new connection was refused by another device, which answers for that address now: no NIC of the peer's has {mac}")
             }
         },
-        Err(why) if matches!(why.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {
+        Err(why) if is_late(&why) => {
             format!("a new connection was not answered within {} ms either", WAIT.as_millis())
         }
         Err(why) => format!("a new connection failed as well ({why})"),
@@ -200,7 +243,7 @@ fn conduct(order: &Order<'_>, here: &Environment, record: &mut Record<'_>) -> Re
             None if several => Answering::Several,
             None => Answering::Peer,
         };
-        record.dialled_again = Some(words(again, answering));
+        record.dialled_again = Some(Again::of(again, answering));
         record.doc.findings.extend(claim);
     }
     if let Some(agent) = conductor.agent {
@@ -212,6 +255,23 @@ fn conduct(order: &Order<'_>, here: &Environment, record: &mut Record<'_>) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_that_stays_silent_may_be_behind_a_port_that_the_spanning_tree_holds_back() {
+        let advised = |cause: ErrorCause, again: Option<io::Result<()>>| {
+            let lost = StepError::new(ErrorKind::PeerLost, "gone".into()).caused_by(cause);
+            let finding = peer_lost(&lost, again.map(|again| Again::of(again, Answering::Peer)));
+            assert!(finding.next.contains("the peer's log"), "{}", finding.next);
+            finding.next.contains("edge port (portfast)")
+        };
+        assert!(advised(ErrorCause::Silent, Some(Err(io::ErrorKind::TimedOut.into()))));
+        assert!(advised(ErrorCause::Unreachable, Some(Err(io::ErrorKind::HostUnreachable.into()))));
+        // Somebody answers there; it said goodbye; and nobody asked again.
+        assert!(!advised(ErrorCause::Silent, Some(Ok(()))));
+        assert!(!advised(ErrorCause::Silent, Some(Err(io::ErrorKind::ConnectionRefused.into()))));
+        assert!(!advised(ErrorCause::Closed, Some(Err(io::ErrorKind::TimedOut.into()))));
+        assert!(!advised(ErrorCause::Silent, None));
+    }
 
     #[test]
     fn who_refuses_is_the_peer_only_where_nobody_else_answers_for_its_address() {

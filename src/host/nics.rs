@@ -101,18 +101,34 @@ pub(super) fn bridging(interface: &str) -> Result<Dcb, String> {
 /// Kinds that are a part of the interface that they lie upon: it carries what they send and receive.
 const SUB_INTERFACES: [&str; 5] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"];
 
-/// Bridges and bonds show what their members claim; of that only members with a real speed count.
+/// Most interfaces that Linux lets lie on one another.
+const LAYERS_MAX: usize = 8;
+
+/// Bridges and bonds show what their members claim, and sub-interfaces what the one below them does; of that only a real speed counts.
 fn derive_speeds(nics: &mut [Nic]) {
+    // They come in any order, and one may lie on another of them (a VLAN on a bridge): each round settles one layer more.
+    (0..LAYERS_MAX).for_each(|_| derive_speeds_from_below(nics));
+}
+
+fn derive_speeds_from_below(nics: &mut [Nic]) {
+    // That of a TAP can be set, and then it is what the interfaces on it have.
+    let below = nics.iter().filter(|n| !n.is_of_kind("tun"));
+    let below: BTreeMap<String, Option<u64>> = below.map(|n| (n.name.clone(), n.speed_bits_per_s)).collect();
     let members: Vec<(String, Option<u64>)> =
         nics.iter().filter_map(|n| Some((n.master.clone()?, n.speed_bits_per_s))).collect();
     for nic in nics.iter_mut().filter(|n| n.speed_bits_per_s.is_some()) {
         let mut speeds = members.iter().filter(|(master, _)| *master == nic.name).map(|(_, speed)| *speed);
+        let parent = nic.parent.as_ref().and_then(|parent| below.get(parent)).copied();
         nic.speed_bits_per_s = match nic.kind.as_deref() {
             // Taps of virtual machines hang on a bridge beside the NIC that leads out.
             Some("bridge") => speeds.flatten().max(),
             Some("bond" | "team") if speeds.any(|speed| speed.is_none()) => None,
-            _ => nic.speed_bits_per_s,
+            _ => parent.unwrap_or(nic.speed_bits_per_s),
         };
+        if parent == Some(None) {
+            // Both come from one answer, which was the parent's.
+            nic.full_duplex = None;
+        }
     }
 }
 
@@ -231,5 +247,44 @@ mod tests {
         derive_speeds(&mut nics);
         let speeds: Vec<_> = nics.iter().map(|n| n.speed_bits_per_s.map(|s| s / g)).collect();
         assert_eq!(speeds, [Some(25), Some(25), None, None, None, None, None]);
+    }
+
+    #[test]
+    fn a_sub_interface_has_the_speed_of_its_parent_and_none_where_that_has_none() {
+        let on = |name: &str, kind: &str, parent: Option<&str>, speed: Option<u64>| Nic {
+            name: name.into(),
+            kind: Some(kind.into()),
+            parent: parent.map(str::to_owned),
+            speed_bits_per_s: speed,
+            full_duplex: speed.map(|_| true),
+            ..Nic::default()
+        };
+        let g = 1_000_000_000;
+        let mut nics = [
+            // The kernel answers for each with what the driver at the very bottom says: 10 Gbit/s of a veth.
+            on("v0.7", "vlan", Some("v0"), Some(10 * g)),
+            on("v0", "macvlan", Some("e0"), Some(10 * g)),
+            on("i0", "ipvlan", Some("e0"), Some(10 * g)),
+            on("e0", "veth", None, None),
+            on("br0.5", "vlan", Some("br0"), Some(10 * g)),
+            on("br0", "bridge", None, Some(10 * g)),
+            on("n0.5", "vlan", Some("n0"), Some(25 * g)),
+            on("n0", "ethernet", None, Some(25 * g)),
+            on("m0", "macvlan", Some("tap0"), Some(g)),
+            on("tap0", "tun", None, None),
+            // Its parent is in another namespace.
+            on("far", "macvlan", None, Some(10 * g)),
+        ];
+        derive_speeds(&mut nics);
+        let told = |name: &str| {
+            let nic = nics.iter().find(|nic| nic.name == name).unwrap();
+            (nic.speed_bits_per_s.map(|speed| speed / g), nic.full_duplex)
+        };
+        for invented in ["v0.7", "v0", "i0", "br0.5"] {
+            assert_eq!(told(invented), (None, None), "{invented}");
+        }
+        for (real, speed) in [("n0.5", 25), ("n0", 25), ("m0", 1), ("far", 10)] {
+            assert_eq!(told(real), (Some(speed), Some(true)), "{real}");
+        }
     }
 }

@@ -85,12 +85,29 @@ pub(super) fn tell(nics: &mut [Nic], refused: &[Refused], unreadable: &mut BTree
     // The loopback is no adapter: nobody looks for its driver.
     order.retain(|at| !nics[*at].is_loopback());
     for (at, refused) in order.into_iter().take(NICS_MAX).filter_map(|at| Some((at, refused.get(at)?))) {
-        nics[at].unreadable = reasons(&nics[at], refused);
+        nics[at].unreadable = reasons(&nics[at], parent_of(&nics[at], nics), refused);
+    }
+}
+
+/// The interface that one is a part of.
+fn parent_of<'a>(nic: &Nic, nics: &'a [Nic]) -> Option<&'a Nic> {
+    let parent = nic.parent.as_ref()?;
+    nics.iter().find(|one| one.name == *parent)
+}
+
+/// Why the link of a sub-interface is not known where its parent has no speed.
+fn of_parent(parent: &Nic) -> String {
+    let name = &parent.name;
+    match parent.kind.as_deref() {
+        Some(kind) if has_no_speed(parent) => {
+            format!("its parent {name} is of kind {kind}, which has no speed of its own")
+        }
+        Some(_) | None => format!("that of its parent {name} is not known"),
     }
 }
 
 /// What is not known of an interface, by reason; one that everything is known of has none.
-fn reasons(nic: &Nic, refused: &Refused) -> Vec<UnknownFacts> {
+fn reasons(nic: &Nic, parent: Option<&Nic>, refused: &Refused) -> Vec<UnknownFacts> {
     let silent = "the system does not tell it";
     let blank = "the driver leaves it blank";
     let link = match (nic.kind.as_deref(), nic.carrier) {
@@ -98,7 +115,9 @@ fn reasons(nic: &Nic, refused: &Refused) -> Vec<UnknownFacts> {
             format!("an interface of kind {kind} has no speed of its own")
         }
         (Some("bridge" | "bond" | "team"), _) => "that of its members is not known".into(),
-        (_, Some(true)) => "the driver says that it does not know".into(),
+        (_, Some(true)) => parent
+            .filter(|parent| parent.speed_bits_per_s.is_none())
+            .map_or_else(|| "the driver says that it does not know".into(), of_parent),
         (_, _) => "there is no link".into(),
     };
     let carrier = if nic.up == Some(false) { "it is down" } else { silent };
@@ -148,7 +167,7 @@ mod tests {
             // A value that came by another way is known, whatever the driver said.
             ("receive_queues", "not supported by the driver".to_owned()),
         ]);
-        let told = |nic: Nic| Nic { unreadable: reasons(&nic, &refused), ..nic };
+        let told = |nic: Nic| Nic { unreadable: reasons(&nic, None, &refused), ..nic };
         let nic = told(Nic { receive_queues: Some(4), ..veth.clone() });
         assert_eq!(
             nic.why_unknown("speed_bits_per_s"),
@@ -166,6 +185,37 @@ mod tests {
         let down = told(Nic { kind: Some("ethernet".into()), up: Some(false), ..veth });
         assert_eq!(down.why_unknown("carrier"), Some("it is down"));
         assert_eq!(down.why_unknown("full_duplex"), Some("there is no link"));
+    }
+
+    #[test]
+    fn a_sub_interface_without_a_speed_names_the_parent_that_has_none() {
+        let nic = |name: &str, kind: &str, parent: Option<&str>, speed_bits_per_s| Nic {
+            name: name.into(),
+            kind: Some(kind.into()),
+            carrier: Some(true),
+            parent: parent.map(str::to_owned),
+            speed_bits_per_s,
+            ..Nic::default()
+        };
+        let mut nics = [
+            nic("e0", "veth", None, None),
+            nic("v0", "macvlan", Some("e0"), None),
+            nic("v0.7", "vlan", Some("v0"), None),
+            nic("n0", "ethernet", None, Some(1_000_000_000)),
+            nic("n0.7", "vlan", Some("n0"), Some(1_000_000_000)),
+            nic("n0.8", "vlan", Some("n0"), None),
+            nic("far", "macvlan", Some("elsewhere"), None),
+        ];
+        let refused = vec![Refused::new(); nics.len()];
+        tell(&mut nics, &refused, &mut BTreeMap::new());
+        let why = |name: &str| {
+            nics.iter().find(|nic| nic.name == name).and_then(|nic| nic.why_unknown("speed_bits_per_s"))
+        };
+        let of_veth = "its parent e0 is of kind veth, which has no speed of its own";
+        let unsaid = "the driver says that it does not know";
+        assert_eq!((why("v0"), why("v0.7")), (Some(of_veth), Some("that of its parent v0 is not known")));
+        assert_eq!((why("n0.7"), why("n0.8"), why("far")), (None, Some(unsaid), Some(unsaid)));
+        assert_eq!(nics[1].why_unknown("full_duplex"), Some(of_veth));
     }
 
     #[test]

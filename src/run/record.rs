@@ -3,6 +3,7 @@
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{Finding, ResultDoc, Step, Trips};
 
+use super::Again;
 use crate::budget::Budget;
 use crate::watch::{Observer, RunEvent};
 
@@ -14,8 +15,8 @@ pub(super) struct Record<'a> {
     pub observer: &'a mut dyn Observer,
     /// What the time of the run did not suffice for, in words.
     pub cut: Vec<String>,
-    /// What a new connection to a peer that was lost came to, in words.
-    pub dialled_again: Option<String>,
+    /// What a new connection to a peer that was lost came to.
+    pub dialled_again: Option<Again>,
 }
 
 impl Record<'_> {

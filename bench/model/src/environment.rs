@@ -244,6 +244,13 @@ impl Environment {
         let of_rdma = |key: &String| key.split('.').next() == Some(Environment::RDMA);
         !self.unreadable.keys().any(of_rdma)
     }
+
+    /// Whether one of its NICs is a bridge to which nothing but virtual NICs belongs, as those of containers and guests: its network ends in the host.
+    pub fn leads_inside(&self, nic: &Nic) -> bool {
+        const KINDS: [&str; 4] = ["veth", "tun", "macvtap", "netkit"];
+        let mut ports = self.nics.iter().filter(|port| port.master.as_ref() == Some(&nic.name));
+        nic.is_of_kind("bridge") && ports.all(|port| KINDS.iter().any(|kind| port.is_of_kind(kind)))
+    }
 }
 
 impl Nic {

@@ -182,6 +182,7 @@ fn candidates(
                 ip_mtu_bytes,
                 counts_standard: false,
                 goes_by_routes,
+                leads_inside: false,
             };
             found.push((endpoint, to));
             continue;

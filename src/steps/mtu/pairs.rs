@@ -1,5 +1,6 @@
 //! Which addresses of two hosts to probe between: a pure choice from what both ends offer.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use pathproof_model::{Environment, ErrorKind, MtuSpec, Nic, NicAddress, StepError};
@@ -24,6 +25,9 @@ pub struct Endpoint {
     /// The address is the host's own and its NIC leads nowhere: the routes say by which NIC its packets go. Known of this end's alone.
     #[serde(skip)]
     pub goes_by_routes: bool,
+    /// The NIC is a bridge of the host's own containers or guests, and leads to no other host.
+    #[serde(default)]
+    pub leads_inside: bool,
 }
 
 /// Two endpoints to probe between.
@@ -87,6 +91,7 @@ pub fn endpoints(
                     ip_mtu_bytes: nic.ip_mtu_bytes.filter(|_| !goes_by_routes),
                     counts_standard: true,
                     goes_by_routes,
+                    leads_inside: environment.leads_inside(nic),
                 });
             }
         }
@@ -102,6 +107,7 @@ pub fn endpoints(
             ip_mtu_bytes: nic.and_then(|nic| nic.ip_mtu_bytes),
             counts_standard: true,
             goes_by_routes: false,
+            leads_inside: false,
         });
     }
     if found.is_empty() {
@@ -139,10 +145,22 @@ fn is_link_local(address: IpAddr) -> bool {
     }
 }
 
+/// Who of two ends holds the other for one of its network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Neighbours {
+    /// Each the other.
+    Both,
+    /// The one with the shorter prefix alone.
+    One,
+    /// Neither, or nobody knows.
+    Neither,
+}
+
 /// All pairs worth a probe. `control` is (this end's, the peer's) address of the control connection. Both ends
 /// come to the same pairs, mirrored, unless one of them names addresses that are not its own.
 pub fn pairs(local: &[Endpoint], remote: &[Endpoint], control: (IpAddr, IpAddr)) -> Vec<Pair> {
-    let mut pairs = Vec::new();
+    let mut tried = Vec::new();
+    let (mut paired_here, mut paired_there) = (BTreeSet::new(), BTreeSet::new());
     for (l, here) in local.iter().enumerate() {
         for (r, there) in remote.iter().enumerate().take(ENDPOINTS_MAX) {
             let same_family = here.address.is_ipv4() == there.address.is_ipv4();
@@ -153,15 +171,44 @@ pub fn pairs(local: &[Endpoint], remote: &[Endpoint], control: (IpAddr, IpAddr))
             if !is_one_host(there, here) {
                 continue;
             }
-            let ought = (here.address, there.address) == control
-                || here.address.is_loopback()
-                || same_subnet(here.address, there.address, here.prefix_len.min(there.prefix_len));
-            pairs.push(Pair { local: l, remote: r, ought });
+            let neighbours = neighbours(here, there);
+            if neighbours == Neighbours::Both {
+                paired_here.insert(l);
+                paired_there.insert(r);
+            }
+            tried.push((l, r, neighbours));
         }
     }
+    let ought = |l: usize, r: usize, neighbours: Neighbours| {
+        let (here, there) = (&local[l], &remote[r]);
+        let of_one_network = match neighbours {
+            Neighbours::Both => true,
+            // A prefix that is wrong at one end, unless something else explains it: a wide network (10.0.0.0/8) holds many that are none of it,
+            // those of other NICs and of containers.
+            Neighbours::One => {
+                let is_paired = paired_here.contains(&l) || paired_there.contains(&r);
+                !is_paired && !here.leads_inside && !there.leads_inside
+            }
+            Neighbours::Neither => false,
+        };
+        of_one_network || (here.address, there.address) == control || here.address.is_loopback()
+    };
+    let tried = tried.into_iter();
+    let mut pairs: Vec<Pair> =
+        tried.map(|(l, r, by)| Pair { local: l, remote: r, ought: ought(l, r, by) }).collect();
     pairs.sort_by_key(|pair| !pair.ought);
     pairs.truncate(PAIRS_MAX);
     pairs
+}
+
+fn neighbours(here: &Endpoint, there: &Endpoint) -> Neighbours {
+    let (Some(ours), Some(theirs)) = (here.prefix_len, there.prefix_len) else { return Neighbours::Neither };
+    let within = |prefix_len| same_subnet(here.address, there.address, Some(prefix_len));
+    match (within(ours), within(theirs)) {
+        (true, true) => Neighbours::Both,
+        (true, false) | (false, true) => Neighbours::One,
+        (false, false) => Neighbours::Neither,
+    }
 }
 
 /// Whether an address that the peer names can be that of one host at all: not many, not none, and this host only where
@@ -289,6 +336,7 @@ mod tests {
             ip_mtu_bytes: None,
             counts_standard: true,
             goes_by_routes: false,
+            leads_inside: false,
         };
         addresses.iter().map(endpoint).collect()
     }
@@ -337,6 +385,72 @@ mod tests {
         let found = pairs(&make(&["10.0.1.1", "10.0.2.1"]), &there, (control(), control()));
         assert_eq!(found.len(), PAIRS_MAX);
         assert!(found.iter().all(|pair| pair.remote < ENDPOINTS_MAX));
+    }
+
+    fn make_with_prefixes(addresses: &[(&str, u8)]) -> Vec<Endpoint> {
+        let made = addresses.iter().map(|(address, prefix_len)| {
+            let one = make(&[*address]).remove(0);
+            Endpoint { prefix_len: Some(*prefix_len), ..one }
+        });
+        made.collect()
+    }
+
+    /// The pairs that ought to reach each other, by the choice of both ends, where the control connection is between other addresses.
+    fn expected(here: &[Endpoint], there: &[Endpoint]) -> Vec<String> {
+        let control = (IpAddr::from([192, 168, 0, 1]), IpAddr::from([192, 168, 0, 2]));
+        let named = |l: usize, r: usize| format!("{} - {}", here[l].address, there[r].address);
+        let ours = pairs(here, there, control).into_iter().filter(|pair| pair.ought);
+        let theirs = pairs(there, here, (control.1, control.0)).into_iter().filter(|pair| pair.ought);
+        let mut ours: Vec<String> = ours.map(|pair| named(pair.local, pair.remote)).collect();
+        let mut theirs: Vec<String> = theirs.map(|pair| named(pair.remote, pair.local)).collect();
+        ours.sort();
+        theirs.sort();
+        assert_eq!(ours, theirs);
+        ours
+    }
+
+    #[test]
+    fn a_network_at_one_host_that_lies_within_a_wide_one_is_not_expected_to_reach_it() {
+        let there = make_with_prefixes(&[("10.1.2.4", 8)]);
+        for inner in [("10.88.0.1", 16), ("10.8.0.2", 24), ("10.5.0.2", 30)] {
+            let here = make_with_prefixes(&[("10.1.2.3", 8), inner]);
+            assert_eq!(expected(&here, &there), ["10.1.2.3 - 10.1.2.4"], "{inner:?}");
+            // It is tried all the same: perhaps it is reached.
+            assert_eq!(pairs(&here, &there, (here[0].address, there[0].address)).len(), 2);
+        }
+    }
+
+    #[test]
+    fn prefixes_that_differ_make_a_pair_where_nothing_else_explains_them() {
+        let here = make_with_prefixes(&[("10.9.0.1", 24), ("10.9.1.1", 24)]);
+        let there = make_with_prefixes(&[("10.9.0.130", 25), ("10.9.1.2", 24)]);
+        assert_eq!(expected(&here, &there), ["10.9.0.1 - 10.9.0.130", "10.9.1.1 - 10.9.1.2"]);
+        let mut unknown = there;
+        unknown[0].prefix_len = None;
+        assert_eq!(expected(&here, &unknown), ["10.9.1.1 - 10.9.1.2"]);
+        // The control connection's pair is one whatever the prefixes say.
+        let by_control = pairs(&here, &unknown, (here[0].address, unknown[0].address));
+        assert!(by_control.contains(&Pair { local: 0, remote: 0, ought: true }));
+    }
+
+    #[test]
+    fn a_bridge_of_containers_is_expected_to_reach_another_host_only_where_both_say_so() {
+        let mut bridge = nic("podman0", &[("10.88.0.1", 16)]);
+        bridge.kind = Some("bridge".into());
+        let guest =
+            |kind: &str| Nic { kind: Some(kind.into()), master: Some("podman0".into()), ..nic("port", &[]) };
+        let expected_with = |nics: Vec<Nic>, prefix_len: u8| {
+            let mut here = endpoints(&host(nics), &MtuSpec::default(), control()).unwrap();
+            here.iter_mut().for_each(|endpoint| endpoint.port = 1);
+            !expected(&here, &make_with_prefixes(&[("10.0.0.5", prefix_len)])).is_empty()
+        };
+        assert!(!expected_with(vec![bridge.clone()], 8));
+        assert!(!expected_with(vec![bridge.clone(), guest("veth")], 8));
+        assert!(expected_with(vec![bridge.clone(), guest("ethernet")], 8), "a member leads out");
+        assert!(expected_with(vec![nic("e0", &[("10.88.0.1", 16)])], 8), "it is no bridge");
+        let mut wide = bridge;
+        wide.addresses[0].prefix_len = 8;
+        assert!(expected_with(vec![wide], 8), "both hold it for one network");
     }
 
     #[test]

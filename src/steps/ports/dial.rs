@@ -1,7 +1,7 @@
 //! Speaks to the other end's ports. It dials the session's peer and ports of the list alone: there is no way to name another.
 //!
 //! Silence is believed after several attempts from different source ports, so that neither a lost packet nor one dead member of a
-//! bundle passes for a filter.
+//! bundle passes for a filter. A datagram is sent from each of them several times: who forwards may lose the first of every flow, and of its way back.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -231,7 +231,8 @@ impl Dialler<'_> {
         patient.and_then(|()| stream.read_exact(&mut word)).is_ok() && word == self.told
     }
 
-    /// Asks UDP ports, each round from a new source port; what was heard at each, in their order.
+    /// Asks UDP ports, each round from a new source port and from those of earlier rounds, and in the middle of the round once more; what was heard at
+    /// each, in their order.
     pub fn ask_udp(&self, ports: &[Asked]) -> Vec<Heard> {
         let mut heard = vec![Heard::Nothing; ports.len()];
         let mut asking: Vec<(usize, UdpSocket)> = vec![];
@@ -248,27 +249,47 @@ impl Dialler<'_> {
                     .for_each(|at| heard[at] = Heard::NotAsked("the time of the run was up".into()));
                 break;
             }
+            self.send_again(&asking, &mut heard);
             for at in silent {
                 match self.question(ports[at].port.number()) {
                     Ok(socket) => asking.push((at, socket)),
                     Err(error) => heard[at] = Heard::NotAsked(format!("it could not be asked: {error}")),
                 }
             }
-            let deadline = self.clock.deadline(wait);
-            while !deadline.is_over() && heard.contains(&Heard::Nothing) {
-                let sockets: Vec<_> = asking.iter().map(|(_, socket)| socket.descriptor()).collect();
-                let Ok(ready) = wait_readable(&sockets, Some(deadline.left())) else { break };
-                // A refusal is an answer to one question; who answers another one was only late.
-                for (_, (at, socket)) in ready.iter().zip(&asking).filter(|(ready, _)| **ready) {
-                    match self.answer_to(socket) {
-                        Some(Heard::Refused) if heard[*at] != Heard::Nothing => {}
-                        Some(now) => heard[*at] = now,
-                        None => {}
-                    }
+            self.hear(&asking, &mut heard, wait / 2);
+            self.send_again(&asking, &mut heard);
+            self.hear(&asking, &mut heard, wait - wait / 2);
+        }
+        heard
+    }
+
+    /// Sends the question once more from each socket whose port was silent so far.
+    fn send_again(&self, asking: &[(usize, UdpSocket)], heard: &mut [Heard]) {
+        for (at, socket) in asking {
+            if heard[*at] == Heard::Nothing
+                && let Err(error) = socket.send(&self.asks)
+                && let Some(now) = said_by(&error)
+            {
+                heard[*at] = now;
+            }
+        }
+    }
+
+    /// Takes in what comes within a time, unless nothing is silent any more.
+    fn hear(&self, asking: &[(usize, UdpSocket)], heard: &mut [Heard], wait: Duration) {
+        let deadline = self.clock.deadline(wait);
+        while !deadline.is_over() && heard.contains(&Heard::Nothing) {
+            let sockets: Vec<_> = asking.iter().map(|(_, socket)| socket.descriptor()).collect();
+            let Ok(ready) = wait_readable(&sockets, Some(deadline.left())) else { break };
+            // A refusal is an answer to one question; who answers another one was only late.
+            for (_, (at, socket)) in ready.iter().zip(asking).filter(|(ready, _)| **ready) {
+                match self.answer_to(socket) {
+                    Some(Heard::Refused) if heard[*at] != Heard::Nothing => {}
+                    Some(now) => heard[*at] = now,
+                    None => {}
                 }
             }
         }
-        heard
     }
 
     fn question(&self, port: u16) -> io::Result<UdpSocket> {
@@ -286,9 +307,7 @@ impl Dialler<'_> {
         let mut word = [0; 64];
         match socket.recv(&mut word) {
             Ok(bytes) => (word[..bytes] == self.told).then_some(Heard::Token),
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Some(Heard::Refused),
-            Err(error) if is_unreachable(&error) => Some(Heard::Unreachable),
-            Err(_) => None,
+            Err(error) => said_by(&error),
         }
     }
 
@@ -436,12 +455,21 @@ impl Dialler<'_> {
     }
 }
 
-/// What the error of a connection says.
 /// What ICMP messages of routers and firewalls come back as.
 fn is_unreachable(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable)
 }
 
+/// What the error of a socket of datagrams says of an earlier one, where it says something.
+fn said_by(error: &io::Error) -> Option<Heard> {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => Some(Heard::Refused),
+        _ if is_unreachable(error) => Some(Heard::Unreachable),
+        _ => None,
+    }
+}
+
+/// What the error of a connection says.
 fn ended(error: &io::Error) -> Opening {
     match error.kind() {
         ErrorKind::TimedOut => Opening::Silent,
@@ -451,5 +479,72 @@ fn ended(error: &io::Error) -> Opening {
         _ if is_unreachable(error) => Opening::Unreachable,
         _ if may_pass(error) => Opening::Refused,
         _ => Opening::Impossible(format!("no connection could be tried: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::IpAddr;
+
+    use super::*;
+
+    const TOLD: [u8; 32] = [1; 32];
+    const ASKS: [u8; 32] = [2; 32];
+
+    /// What is heard at the port of heartbeats, where somebody answers each source port after so many of its questions, until it is told to stop.
+    fn asked(host: u8, unanswered: Option<usize>) -> Heard {
+        let there = IpAddr::from([127, 79, host, 2]);
+        let listening = UdpSocket::bind((there, Port::Heartbeat.number())).unwrap();
+        let answering = unanswered.map(|unanswered| {
+            let listening = listening.try_clone().unwrap();
+            std::thread::spawn(move || {
+                let mut questions: BTreeMap<SocketAddr, usize> = BTreeMap::new();
+                let mut word = [0; 64];
+                while let Ok((bytes, from)) = listening.recv_from(&mut word) {
+                    if word[..bytes] != ASKS {
+                        break;
+                    }
+                    let known = questions.entry(from).or_default();
+                    *known += 1;
+                    if *known > unanswered {
+                        listening.send_to(&TOLD, from).unwrap();
+                    }
+                }
+                questions.into_values().max()
+            })
+        });
+        // Where nobody answers nobody is there: the kernel refuses.
+        let stop = unanswered.is_some().then(|| listening.local_addr().unwrap());
+        drop(listening);
+        let clock = RealClock::new();
+        let dialler = Dialler {
+            local: (IpAddr::from([127, 79, host, 1]), 0).into(),
+            peer: (there, 0).into(),
+            told: TOLD,
+            asks: ASKS,
+            shows: false,
+            until: clock.now() + Duration::from_secs(20),
+            clock: &clock,
+        };
+        let port = Asked { port: Port::Heartbeat, listens: Listens::Agent, needed: false };
+        let mut heard = dialler.ask_udp(&[port]);
+        if let (Some(at), Some(answering)) = (stop, answering) {
+            UdpSocket::bind((there, 0)).unwrap().send_to(b"stop", at).unwrap();
+            let most = answering.join().unwrap();
+            assert!(
+                most.is_some_and(|most| most > 1),
+                "one port was asked {most:?} times from one source port"
+            );
+        }
+        heard.remove(0)
+    }
+
+    #[test]
+    fn a_port_of_datagrams_is_asked_again_from_the_same_source_port_before_silence_is_believed() {
+        // Who forwards loses the first packet of a flow, and the first of its way back.
+        assert_eq!(asked(1, Some(2)), Heard::Token);
+        assert_eq!(asked(2, Some(usize::MAX)), Heard::Nothing);
+        assert_eq!(asked(3, None), Heard::Refused);
     }
 }

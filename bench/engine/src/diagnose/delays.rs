@@ -9,7 +9,7 @@ use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{Finding, LaneRole, LossPath, NodeId, ResultDoc, Severity, Share, Step};
 
-use super::{FAR_NS, LOST_SHARE, Rule, held, hosts, pauses, planned, pressed, round_trips};
+use super::{FAR_NS, LOST_SHARE, Rule, held, hosts, pauses, planned, pressed, round_trips, sleeps};
 
 /// Above this part of paced datagrams that come 50 ms after the fastest, something on the way holds packets back.
 const LATE_SHARE: f64 = 0.005;
@@ -42,7 +42,9 @@ fn comes_and_goes(doc: &ResultDoc) -> Vec<Finding> {
 
 /// The length of the path, as something to know.
 fn far(doc: &ResultDoc) -> Option<Finding> {
-    let (_, rtt) = round_trips(doc).filter(|(_, rtt)| rtt.min >= FAR_NS)?;
+    // What has to wake up for each of them is not long.
+    let (_, rtt) =
+        round_trips(doc).filter(|(_, rtt)| rtt.min >= FAR_NS && sleeps::throughout(doc).is_none())?;
     let said = format!(
         "the fastest of {} idle round trips takes {}, half of them less than {}: the path is that long",
         rtt.count,
@@ -162,7 +164,8 @@ fn timers(doc: &ResultDoc) -> Option<Finding> {
 
 /// Idle round trips that differ by more than any network between two machines should make them.
 fn varies(doc: &ResultDoc) -> Option<Finding> {
-    let (step, rtt) = round_trips(doc)?;
+    // By how much what wakes up differs is told with it.
+    let (step, rtt) = round_trips(doc).filter(|_| sleeps::throughout(doc).is_none())?;
     let typical = rtt.p50.saturating_sub(rtt.min);
     let high = if rtt.count >= 100 { rtt.p90.saturating_sub(rtt.p50) } else { 0 };
     // What half of them take longer no host does whose threads waited for less than that together; a tenth of them it can.

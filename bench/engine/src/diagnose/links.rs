@@ -1,10 +1,11 @@
-//! Links that came and went while the run lasted, although nobody was asked to take them down.
+//! Links that came and went while the run lasted, although nobody was asked to take them down; and whether the peer was silent for good behind one, as it
+//! is behind a switch port that the spanning tree holds back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use pathproof_model::code;
 use pathproof_model::told;
-use pathproof_model::{Finding, FollowUp, NodeId, ResultDoc, Severity, Step};
+use pathproof_model::{ErrorCause, ErrorKind, Finding, FollowUp, NodeId, ResultDoc, Severity, Step};
 
 use super::Rule;
 
@@ -24,7 +25,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     for (place, changed) in between_steps(doc) {
         *changes.entry(place).or_default() += changed;
     }
-    let part = part(doc);
+    let (part, is_lost) = (part(doc), fell_silent(doc));
     let flapped =
         changes.into_iter().filter(|((node, nic), changed)| *changed > 0 && was_there(doc, *node, nic));
     flapped
@@ -38,9 +39,28 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
             let finding =
                 Finding::new("LINK-FLAPS", said).tell(told::NIC, nic).with("carrier_changes", changed);
             // A container that ends or a wireless NIC beside the run is no fault of the path.
-            if aside { finding.with_severity(Severity::Info) } else { finding }
+            match aside {
+                true => finding.with_severity(Severity::Info),
+                false if is_lost => {
+                    let next = format!("{HELD_BACK} {}", finding.next);
+                    finding.with_next(next)
+                }
+                false => finding,
+            }
         })
         .collect()
+}
+
+/// What is to be done where the run did not outlive a link that came and went.
+const HELD_BACK: &str = "The peer was not heard again after it: where the link is back at once and its host half a minute later, the spanning tree of the switch holds the \
+                         port back each time; make it an edge port (portfast).";
+
+/// Whether the run ended because nothing came from the peer any more.
+fn fell_silent(doc: &ResultDoc) -> bool {
+    doc.error.as_ref().is_some_and(|error| {
+        let silent = matches!(error.cause, Some(ErrorCause::Silent | ErrorCause::Unreachable));
+        error.kind == ErrorKind::PeerLost && silent
+    })
 }
 
 /// Whether a step took a link down, or was to and did not say that it could not.
@@ -111,7 +131,7 @@ mod tests {
     use pathproof_model::environment::PeerRoute;
     use pathproof_model::{
         ContendDetail, ContendSpec, Environment, Evidence, LostNic, Nic, NicActivity, NicCounts, Node,
-        StepKind, StepSpec, Tool, TrafficSpec,
+        StepError, StepKind, StepSpec, Tool, TrafficSpec,
     };
 
     #[test]
@@ -127,6 +147,15 @@ mod tests {
         let found = findings(&doc);
         assert_eq!(found.len(), 1);
         assert!(found[0].evidence.contains("the peer's e0 lost its link 3 times"), "{}", found[0].evidence);
+        // A run that outlived it, one that did not, and one whose peer said goodbye.
+        assert!(!found[0].next.contains("spanning tree"), "{}", found[0].next);
+        let next_of = |doc: &mut ResultDoc, cause: ErrorCause| {
+            doc.error = Some(StepError::new(ErrorKind::PeerLost, "gone".into()).caused_by(cause));
+            findings(doc).remove(0).next
+        };
+        let next = next_of(&mut doc, ErrorCause::Silent);
+        assert!(next.contains("edge port (portfast)") && next.contains("change cable"), "{next}");
+        assert!(!next_of(&mut doc, ErrorCause::Closed).contains("spanning tree"));
         doc.steps.truncate(1);
         assert_eq!(findings(&doc), vec![]);
     }

@@ -142,14 +142,15 @@ fn speeds(doc: &ResultDoc, client: &Environment, server: &Environment) -> Vec<Fi
     found
 }
 
-/// Whether the other host has a NIC in one of this NIC's networks.
+/// Whether the other host has a NIC in one of this NIC's networks. That of its containers or guests is in a wide one (10.0.0.0/8) by its address
+/// alone, unless it says so itself.
 fn shares_network(nic: &Nic, other: &Environment) -> bool {
+    let fars = || other.nics.iter().flat_map(|far| of_a_network(far).map(move |one| (far, one)));
     of_a_network(nic).any(|(ip, len)| {
-        other
-            .nics
-            .iter()
-            .flat_map(of_a_network)
-            .any(|(far, _)| far.is_ipv4() == ip.is_ipv4() && network(far, len) == network(ip, len))
+        fars().any(|(far_nic, (far, far_len))| {
+            let both_in = |len: u8| far.is_ipv4() == ip.is_ipv4() && network(far, len) == network(ip, len);
+            both_in(len) && (both_in(far_len) || !other.leads_inside(far_nic))
+        })
     })
 }
 
@@ -289,6 +290,26 @@ mod tests {
         assert!(findings(&down)[0].evidence.contains("the peer: e1"), "{}", findings(&down)[0].evidence);
         let spare = nic("e9", "192.168.9.1", false, None);
         assert_eq!(codes(&doc(vec![first(1), spare], vec![first(2)])), [""; 0]);
+    }
+
+    #[test]
+    fn a_network_of_containers_within_a_wide_one_is_not_waiting_for_a_link_of_that() {
+        let told = |kind: &str, prefix_len: u8| {
+            let wide = Nic {
+                addresses: vec![NicAddress { address: [10, 0, 0, 5].into(), prefix_len: 8 }],
+                ..nic("e1", "10.0.0.5", false, None)
+            };
+            let there = Nic {
+                kind: Some(kind.into()),
+                addresses: vec![NicAddress { address: [10, 88, 0, 1].into(), prefix_len }],
+                ..nic("n0", "10.88.0.1", true, None)
+            };
+            let lan = |n: u8| nic("e0", &format!("192.168.1.{n}"), true, None);
+            codes(&doc(vec![lan(1), wide], vec![lan(2), there]))
+        };
+        assert_eq!(told("bridge", 16), [""; 0]);
+        assert_eq!(told("bridge", 8), ["LINK-DOWN"], "both say that it is one network");
+        assert_eq!(told("ethernet", 16), ["LINK-DOWN"], "one of the two may be set wrongly");
     }
 
     #[test]

@@ -1,14 +1,18 @@
 //! Connections that answer late after a silence: what comes first is lost and passes when it is sent again, or it waits until something has woken up.
+//! Where that takes less silence than a round trip, every idle one is as long, and only what flows shows how short the path is.
 //!
 //! Refuses to say that it is lost where no kernel sent anything again, and that it waits where a host was busy or the times differ: then it was a host
 //! that was late.
 
+use std::net::IpAddr;
+
 use pathproof_model::code;
+use pathproof_model::judge::could_explain_median;
 use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
-use pathproof_model::{Finding, NodeId, ResultDoc, Severity, Step};
+use pathproof_model::{End, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Step};
 
-use super::{Rule, both_hosts, busy, hosts, lost, planned, pressed, round_trips};
+use super::{FAR_NS, Rule, both_hosts, busy, hosts, ip_of, lost, planned, pressed, round_trips};
 use crate::networks::ways;
 
 /// The shortest retransmission timer of a kernel on a short path is 200 ms, of Linux as of Windows, and a loss probe of a single segment waits
@@ -23,12 +27,19 @@ const WAKING_NS: u64 = 15_000_000;
 const TIMES: u64 = 4;
 /// ... and each time as long, but for such a part.
 const ALIKE: u64 = 4;
+/// How short a path is that wakes up for every idle round trip is said by connections that send all the time: so many at least ...
+const IN_USE: usize = 4;
+/// ... of so many bytes each ...
+const IN_USE_BYTES: u64 = 1 << 20;
+/// ... each of which had a round trip of no more than such a part of the fastest idle one.
+const PART: u64 = 8;
 
 pub(super) const RULES: &[Rule] =
     &[Rule { codes: &[code!("PATH-SLEEPS"), code!("HOST-BUSY")], find: findings }];
 
 fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    sleeps(doc).or_else(|| wakes(doc)).into_iter().chain(beside(doc)).collect()
+    let told = sleeps(doc).or_else(|| wakes(doc)).or_else(|| throughout(doc));
+    told.into_iter().chain(beside(doc)).collect()
 }
 
 fn sleeps(doc: &ResultDoc) -> Option<Finding> {
@@ -106,12 +117,89 @@ fn wakes(doc: &ResultDoc) -> Option<Finding> {
             Nanoseconds(middle),
             Nanoseconds(usual_ns)
         );
-        let mut finding = Finding::new("PATH-SLEEPS", said).with_severity(Severity::Warning);
-        finding.meaning = "What comes first after a silence waits until something on the way, or a NIC of the two hosts, has woken up: heartbeats, leases and the first \
-                           request after each pause take that long, and what is sent all the time runs at full rate."
-            .into();
-        let finding = finding.with("answered_after_ns", middle);
+        let finding = waits(said, middle);
         Some(finding.tell(told::PART, late.len() as u64).tell(told::OF, answered.len() as u64))
+    })
+}
+
+/// That what comes first after a silence is late, and nothing is lost.
+fn waits(said: String, answered_after_ns: u64) -> Finding {
+    let mut finding = Finding::new("PATH-SLEEPS", said).with_severity(Severity::Warning);
+    finding.meaning = "What comes first after a silence waits until something on the way, or a NIC of the two hosts, has woken up: heartbeats, leases and the first \
+                       request after each pause take that long, and what is sent all the time runs at full rate."
+        .into();
+    finding.with("answered_after_ns", answered_after_ns)
+}
+
+/// Idle round trips that are all as long, between addresses between which every connection that sends all the time had one of a small part of that:
+/// the path is short, and so quick to sleep that each idle round trip wakes it up. What the kernel had as the least is never too short.
+pub(super) fn throughout(doc: &ResultDoc) -> Option<Finding> {
+    let (step, trips) = round_trips(doc).filter(|(step, trips)| trips.min >= FAR_NS && !pressed(step))?;
+    let half_ns = trips.p50 / 2;
+    // Those of a path whose delay varies differ.
+    let are_alike = trips.min >= half_ns && trips.p90.saturating_sub(trips.p50) <= trips.p50 / ALIKE;
+    if !are_alike || lost(doc, None) || hosts::stands_still(doc) || !other_connections_wait(doc, half_ns) {
+        return None;
+    }
+    // Where a program is late, or something on the way answers in the peer's place, the kernel's own round trips are short at idle as well.
+    let mut idle = step.lanes.iter().filter_map(least_trip_ns).peekable();
+    idle.peek()?;
+    if idle.any(|ns| ns < half_ns) {
+        return None;
+    }
+    let mut places = step.lanes.iter().filter_map(addresses);
+    let place = places.next()?;
+    if places.any(|other| other != place) {
+        return None;
+    }
+    let streams = planned(doc).filter(|step| step.error.is_none() && step.detail.failover.is_none());
+    let in_use = streams.flat_map(|step| &step.lanes).filter(|lane| {
+        lane.role == LaneRole::Send && lane.bytes >= IN_USE_BYTES && addresses(lane) == Some(place)
+    });
+    let least: Vec<u64> = in_use.filter_map(least_trip_ns).collect();
+    // One of several members of a bundle may be long: then some of these connections are.
+    let longest_ns = least.iter().copied().max().filter(|_| least.len() >= IN_USE)?;
+    let is_short = longest_ns.saturating_mul(PART) <= trips.min;
+    if !is_short || could_explain_median(step, &trips, trips.min - longest_ns) {
+        return None;
+    }
+    let said = format!(
+        "the fastest of {} idle round trips takes {}, half of them less than {}, and each of {} connections that sent all the time between the same addresses had \
+         one of {} or less: the path is short, and something takes that long to wake up whenever nothing flows",
+        trips.count,
+        Nanoseconds(trips.min),
+        Nanoseconds(trips.p50),
+        least.len(),
+        Nanoseconds(longest_ns)
+    );
+    Some(waits(said, trips.p50).with("round_trip_least_ns", longest_ns))
+}
+
+/// Whether connections of their own wait as well: half of those that were left silent, or half of each lot that was opened at once.
+fn other_connections_wait(doc: &ResultDoc, least_ns: u64) -> bool {
+    let records = planned(doc).filter_map(|step| step.detail.left_silent.as_deref()).flatten();
+    let tried = records.filter(|record| record.subnet.is_none()).flat_map(|record| &record.tried);
+    let answered: Vec<u64> = tried.filter_map(|one| one.answered_after_ns).collect();
+    if !answered.is_empty() {
+        let late = answered.iter().filter(|ns| **ns >= least_ns).count();
+        return late >= SEVERAL && late * 2 >= answered.len();
+    }
+    let lots = planned(doc).filter_map(|step| step.detail.opened_at_once.as_deref()).flatten();
+    let mut medians = lots.filter_map(|lot| lot.opened.median_ns).peekable();
+    medians.peek().is_some() && medians.all(|ns| ns >= least_ns)
+}
+
+/// The least round trip that the kernel had over a lane's connection.
+fn least_trip_ns(lane: &LaneResult) -> Option<u64> {
+    lane.connection.as_ref()?.counts.rtt_min_ns
+}
+
+/// Between which addresses a lane goes, the client's first.
+fn addresses(lane: &LaneResult) -> Option<(IpAddr, IpAddr)> {
+    let (local, remote) = (ip_of(&lane.local)?, ip_of(&lane.remote)?);
+    Some(match lane.end {
+        End::Client => (local, remote),
+        End::Server => (remote, local),
     })
 }
 
@@ -270,6 +358,112 @@ mod tests {
         assert_eq!(some([&[203, 204, 203, 207], &[204, 203, 203, 204]]), 0);
         // A keep-alive of the session woke the path for some.
         assert_eq!(some([&[50, 1, 51, 51], &[1, 50, 50, 1]]), 1);
+    }
+
+    /// A path that each idle round trip wakes up: what the connections that send have as the least, and the one that only asks.
+    fn asleep(sending_us: &[u64], idle_us: u64) -> Vec<Step> {
+        use pathproof_model::evidence::ConnectionCounts;
+        use pathproof_model::{Connection, Waited};
+        let lane = |end: End, role, us: u64| {
+            let (own, other) = ("10.9.0.1:40000".to_owned(), "10.9.0.2:7797".to_owned());
+            let (local, remote) = if end == End::Client { (own, other) } else { (other, own) };
+            let counts = ConnectionCounts { rtt_min_ns: Some(us * 1000), ..ConnectionCounts::still() };
+            LaneResult {
+                end,
+                role,
+                local: Some(local),
+                remote: Some(remote),
+                bytes: 32 << 20,
+                scheduled: Some(Waited { waited_ns: 14_670_000, of_ns: 4_860_000_000 }),
+                connection: Some(Connection { counts, ..Connection::default() }),
+                ..LaneResult::default()
+            }
+        };
+        let mut asked = Step::new(StepKind::Pingpong, "tcp ping-pong, 3 lanes");
+        let us = |us: u64| us * 1000;
+        asked.summary.rtt_ns = Some(LatencySummary {
+            count: 270,
+            min: us(44_957),
+            p50: us(50_397),
+            p90: us(50_856),
+            max: us(63_603),
+            ..LatencySummary::default()
+        });
+        asked.lanes =
+            vec![lane(End::Client, LaneRole::Both, idle_us), lane(End::Server, LaneRole::Both, idle_us)];
+        let mut stream = Step::new(StepKind::Stream, "tcp streams");
+        let sending = (0..).zip(sending_us).map(|(at, us)| {
+            let end = if at % 2 == 0 { End::Client } else { End::Server };
+            lane(end, LaneRole::Send, *us)
+        });
+        // Who only receives has few round trips of its own, and they say nothing.
+        stream.lanes = sending.chain([lane(End::Client, LaneRole::Receive, 44_000)]).collect();
+        let woken: [&[u64]; 2] = [&[48, 49, 48, 49], &[50, 50, 50, 50]];
+        vec![silent(woken, Some([0, 0]), false), asked, stream]
+    }
+
+    #[test]
+    fn a_path_that_each_idle_round_trip_wakes_up_is_told_by_what_flows() {
+        // As counted over a wire that needs 25 ms each way after 20 ms of silence.
+        let sending = [30, 21, 77, 318, 152, 22];
+        let found = told(asleep(&sending, 36_351));
+        assert_eq!((found.len(), &*found[0].code, found[0].severity), (1, "PATH-SLEEPS", Severity::Warning));
+        for part in
+            ["fastest of 270 idle round trips takes 44.96 ms", "each of 6 connections", "318.0 µs or less"]
+        {
+            assert!(found[0].evidence.contains(part), "{part} is missing in {}", found[0].evidence);
+        }
+        let path_far = |steps: Vec<Step>| {
+            let doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
+            let found = super::super::all(super::super::delays::RULES, &doc);
+            found.iter().any(|one| one.is(code!("PATH-FAR")))
+        };
+        assert!(!path_far(asleep(&sending, 36_351)));
+        // A path that is that long, also for one of the connections that send: a member of a bundle; and too few of them.
+        let far: [&[u64]; 3] = [&[44_900; 6], &[30, 21, 77, 318, 44_900, 22], &[30, 21, 77]];
+        for sending in far {
+            assert_eq!(told(asleep(sending, 36_351)), [], "{sending:?}");
+            assert!(path_far(asleep(sending, 36_351)), "{sending:?}");
+        }
+        // A program of the peer's that is late, or a device that answers in its place: the kernels are quick.
+        assert_eq!(told(asleep(&sending, 90)), []);
+    }
+
+    #[test]
+    fn idle_round_trips_of_another_place_or_of_one_connection_among_quick_ones_do_not_sleep() {
+        let sending = [30, 21, 77, 318];
+        let changed = |change: &dyn Fn(&mut Vec<Step>)| {
+            let mut steps = asleep(&sending, 36_351);
+            change(&mut steps);
+            told(steps).len()
+        };
+        assert_eq!(changed(&|_| ()), 1);
+        // The streams went to another address of the peer.
+        assert_eq!(changed(&|steps| steps[2].lanes[0].remote = Some("10.9.1.2:7797".into())), 0);
+        // Other connections are as quick after a silence.
+        assert_eq!(changed(&|steps| steps[0] = silent([&[1; 4], &[1; 4]], Some([0, 0]), false)), 0);
+        // Nobody left one silent: those that were opened at once tell, where there are some.
+        let opened = |median_ms: u64| {
+            changed(&|steps| {
+                use pathproof_model::{OpenedAtOnce, OpenedRecord};
+                let median_ns = Some(median_ms * MS);
+                let opened = OpenedAtOnce { opened: 32, median_ns, ..OpenedAtOnce::default() };
+                steps[0].detail.left_silent = None;
+                steps[0].detail.opened_at_once =
+                    Some(vec![OpenedRecord { direction: Direction::Out, opened }]);
+            })
+        };
+        assert_eq!((opened(44), opened(1)), (1, 0));
+        assert_eq!(changed(&|steps| steps[0].detail.left_silent = None), 0);
+        // A delay that varies, a busy host, and threads of which nobody knows how long they waited.
+        let trips = |steps: &mut Vec<Step>, change: fn(&mut LatencySummary)| {
+            change(steps[1].summary.rtt_ns.as_mut().unwrap());
+        };
+        assert_eq!(changed(&|steps| trips(steps, |trips| trips.min = 14_860_000)), 0);
+        assert_eq!(changed(&|steps| trips(steps, |trips| trips.p90 = 66_000_000)), 0);
+        let pressed = silent([&[], &[]], None, true).evidence;
+        assert_eq!(changed(&|steps| steps[1].evidence = pressed.clone()), 0);
+        assert_eq!(changed(&|steps| steps[1].lanes[1].scheduled = None), 0);
     }
 
     #[test]

@@ -32,7 +32,7 @@ fn prefixes(client: &Environment, server: &Environment) -> Option<Finding> {
     let all = |host: &Environment| -> Vec<(String, IpAddr, u8)> {
         let of =
             |nic: &Nic| of_a_network(nic).map(|(ip, len)| (nic.name.clone(), ip, len)).collect::<Vec<_>>();
-        host.nics.iter().filter(|nic| !leads_inside(host, nic)).flat_map(of).collect()
+        host.nics.iter().filter(|nic| !host.leads_inside(nic)).flat_map(of).collect()
     };
     let (ours, theirs) = (all(client), all(server));
     let has = |all: &[(String, IpAddr, u8)], ip: IpAddr, len: u8| {
@@ -59,14 +59,6 @@ fn prefixes(client: &Environment, server: &Environment) -> Option<Finding> {
         }
     }
     None
-}
-
-/// A bridge to which nothing but virtual NICs belongs, as those of containers and guests: its network ends in the host.
-fn leads_inside(host: &Environment, nic: &Nic) -> bool {
-    const KINDS: [&str; 4] = ["veth", "tun", "macvtap", "netkit"];
-    let is_virtual = |port: &Nic| port.kind.as_deref().is_some_and(|kind| KINDS.contains(&kind));
-    let mut ports = host.nics.iter().filter(|port| port.master.as_ref() == Some(&nic.name));
-    nic.is_of_kind("bridge") && ports.all(is_virtual)
 }
 
 /// The reverse path filter that refuses what arrives at a NIC which the route back does not name.

@@ -103,6 +103,12 @@ fn crossed(wires: &Wires, there: &Environment) -> Vec<Finding> {
         else {
             continue;
         };
+        // Where the NIC of that wire is of the same network, the address belongs there as well.
+        let belongs =
+            |one: &WireAnswer| one.nic == **other && one.address == answer.address && one.shares_network;
+        if wires.answers.iter().any(belongs) {
+            continue;
+        }
         let instead =
             on[answer.nic.as_str()].first().map_or_else(String::new, |nic| format!(", where {nic} answers"));
         let said = format!(
@@ -189,6 +195,14 @@ mod tests {
         ];
         assert_eq!(codes(strict), ["FABRIC-CROSSED", "FABRIC-CROSSED"]);
         assert_eq!(codes(&[("sto1", "10.9.1.2", true, &["01"]), ("sto2", "10.9.2.2", true, &[])]), [""; 0]);
+        // Both NICs of each host in one subnet, on two wires: each is where it belongs.
+        let one_subnet: &[(&str, &str, bool, &[&str])] = &[
+            ("sto1", "10.9.1.2", true, &["01"]),
+            ("sto1", "10.9.2.2", true, &[]),
+            ("sto2", "10.9.1.2", true, &[]),
+            ("sto2", "10.9.2.2", true, &["02"]),
+        ];
+        assert_eq!(codes(one_subnet), [""; 0]);
         // A stranger in its place is another fault.
         assert_eq!(
             codes(&[("sto1", "10.9.1.2", true, &["99"]), ("sto2", "10.9.2.2", true, &["02"])]),

@@ -116,9 +116,11 @@ impl<'a> Hosts<'a> {
         waited > 0.0 && (waited >= self.tenth_ns() || waited >= lift_ns(times, jitter_ns, limit_ns))
     }
 
-    /// Whether waiting can have lifted half of `times` by so much: it takes as much waiting as all of them together are longer.
+    /// Whether waiting can have lifted half of `times` by so much: it takes as much waiting as all of them together are longer, and more than on an
+    /// idle host, whose threads wait for 15 ms of five seconds as well.
     pub(super) fn explain_median(&self, times: &LatencySummary, excess_ns: u64) -> bool {
-        self.measured_ns as f64 >= times.count as f64 / 2.0 * excess_ns as f64
+        self.worst.share() >= IDLE_SHARE
+            && self.measured_ns as f64 >= times.count as f64 / 2.0 * excess_ns as f64
     }
 
     /// Whether lanes of an end waited for a larger part of their time than its lanes of the same role did in steps that nothing held back.
@@ -457,6 +459,8 @@ mod tests {
             could_explain_median(&step(waited_ms), &times(count, 23 * MS, 36 * MS), excess_ns)
         };
         assert!(!median(6, 29, 16_400_000) && !median(33, 32, 17_100_000));
+        // What threads wait on an idle host lifts nothing, however little is asked for.
+        assert!(!median(9, 270, 100_000) && median(11, 270, 100_000));
         // With so much waiting it may be the host.
         assert!(median(200, 32, 17_100_000));
         // 90 ms of a second of two processors went to other guests, of which 600 ms were measured: 24 round trips of 10 to 41 ms.

@@ -439,7 +439,11 @@ fn met_one_link(step: &Step, alone: &AloneSum, together: u64) -> bool {
     const OVERFLOWED_SHARE: f64 = 0.001;
     let best = alone.each.iter().filter_map(|nic| nic.goodput_bits_per_s).max().unwrap_or(0);
     let overflowed = Repeats::of(step).is_some_and(|repeats| repeats.share() >= OVERFLOWED_SHARE);
+    // A NIC whose connections died carried nothing for a while, whatever the others could have.
+    let died = step.lanes.iter().filter_map(|lane| lane.stripe.as_ref()).flat_map(|stripe| &stripe.paths);
+    let all_lived = died.map(|path| path.deaths).sum::<u64>() == 0;
     (together as f64) < best as f64 * MORE
+        && all_lived
         && overflowed
         && dropped_at_home(step) == 0
         && (held_by_network(step) || stripe_held_by_network(step))
