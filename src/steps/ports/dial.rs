@@ -547,4 +547,43 @@ mod tests {
         assert_eq!(asked(2, Some(usize::MAX)), Heard::Nothing);
         assert_eq!(asked(3, None), Heard::Refused);
     }
+
+    #[test]
+    fn a_connection_in_use_may_be_late_by_more_than_a_second_and_a_silent_one_beside_it_is_not_called_dead() {
+        let there = IpAddr::from([127, 79, 4, 2]);
+        let listening = std::net::TcpListener::bind((there, Port::SmbDirect.number())).unwrap();
+        let answering = std::thread::spawn(move || {
+            let (mut used, _) = listening.accept().unwrap();
+            used.write_all(&TOLD).unwrap();
+            let (mut silent, _) = listening.accept().unwrap();
+            silent.write_all(&TOLD).unwrap();
+            let (mut word, mut first) = ([0; 32], true);
+            while used.read_exact(&mut word).is_ok() {
+                if std::mem::take(&mut first) {
+                    // Nothing comes over this one yet.
+                    silent.set_read_timeout(Some(Duration::from_millis(1200))).unwrap();
+                    assert!(silent.read(&mut word).is_err());
+                }
+                used.write_all(&TOLD).unwrap();
+            }
+        });
+        let clock = RealClock::new();
+        let dialler = Dialler {
+            local: (IpAddr::from([127, 79, 4, 1]), 0).into(),
+            peer: (there, 0).into(),
+            told: TOLD,
+            asks: ASKS,
+            shows: false,
+            until: clock.now() + Duration::from_secs(20),
+            clock: &clock,
+        };
+        let (tried, took_ns) =
+            dialler.leave_silent_beside_one(Port::SmbDirect, &[600_000_000], &mut || false);
+        answering.join().unwrap();
+        // It never answers, as one whose kernel waits for longer still.
+        assert_eq!(tried, []);
+        let (late, others) = took_ns.split_first().unwrap();
+        assert!(*late > 1_000_000_000 && others.len() == USED_LEAST - 1, "{took_ns:?}");
+        assert!(others.iter().all(|ns| *ns < 1_000_000_000), "{took_ns:?}");
+    }
 }
