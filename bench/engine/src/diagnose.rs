@@ -18,6 +18,7 @@ mod marks;
 mod neighbours;
 mod networks;
 mod nics;
+mod opening;
 mod pairs;
 mod pauses;
 mod ports;
@@ -31,6 +32,7 @@ mod sizes;
 mod sleeps;
 mod slow;
 mod stops;
+mod strands;
 mod subnets;
 mod switches;
 mod tables;
@@ -68,12 +70,14 @@ const FAMILIES: &[&[Rule]] = &[
     marks::RULES,
     switches::RULES,
     pairs::RULES,
+    strands::RULES,
     ports::RULES,
     filtered::RULES,
     slow::RULES,
     direction::RULES,
     segments::RULES,
     connections::RULES,
+    opening::RULES,
     delays::RULES,
     sleeps::RULES,
     repeats::RULES,

@@ -372,7 +372,8 @@ pub struct SilentRecord {
     /// What became of them, the shortest time first.
     pub tried: Vec<LeftSilent>,
     /// On a network beside the session's another connection is used meanwhile, some half a second after its last answer each time: how long
-    /// each answer over it took, in ns. Absent on the session's own, and in documents older than the field.
+    /// each answer over it took, in ns. Where none came in the end, nothing is told of those that were left silent. Absent on the session's own, and in
+    /// documents older than the field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub used_answered_ns: Vec<u64>,
 }

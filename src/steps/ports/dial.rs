@@ -42,6 +42,12 @@ const REVIVAL: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(200);
 /// How often a connection is used beside silent ones.
 const USED_EVERY: Duration = Duration::from_millis(500);
+/// How long its answer may take: where what comes first is lost, a kernel whose handshake was late sends again after up to 3 s (RFC 6298, 5.7).
+const USED_ANSWER: Duration = Duration::from_millis(3500);
+/// What is later than that over a connection in use was sent again by a kernel, as a rule ...
+const USED_LATE: Duration = Duration::from_millis(150);
+/// ... and is asked so many times then, however long each takes.
+const USED_LEAST: usize = 4;
 /// Silent connections that are tried again.
 const AGAIN_MAX: usize = 4;
 
@@ -349,7 +355,7 @@ impl Dialler<'_> {
     }
 
     /// The same beside a connection that is used all the time, with how long each answer over that one took, in ns. Where it is dead in the end
-    /// it was not the silence, and nothing is told.
+    /// it was not the silence, and of the silent ones nothing is told.
     pub fn leave_silent_beside_one(
         &self,
         port: Port,
@@ -365,16 +371,45 @@ impl Dialler<'_> {
             return nothing;
         }
         let (mut used_at, mut took_ns) = (self.clock.now(), vec![]);
-        let tried = self.leave_silent(port, silences_ns, &mut || {
+        let mut tried = self.leave_silent(port, silences_ns, &mut || {
             if lives && self.clock.now().since(used_at) >= USED_EVERY {
-                let asked_at = self.clock.now();
-                lives = self.is_answered(&mut used, WORD);
+                let took = self.used_once(&mut used, is_over);
+                lives = took.is_some();
+                took_ns.extend(took);
                 used_at = self.clock.now();
-                took_ns.push(used_at.ns_since(asked_at));
             }
             is_over()
         });
-        if lives && self.is_answered(&mut used, WORD) { (tried, took_ns) } else { nothing }
+        let later = |took_ns: &[u64], than: Duration| took_ns.iter().any(|ns| *ns > than.as_nanos() as u64);
+        while lives && took_ns.len() < USED_LEAST && later(&took_ns, USED_LATE) && !is_over() {
+            // Nothing comes meanwhile but its end.
+            let wait = self.within(USED_EVERY);
+            if wait_readable(&[used.descriptor()], Some(wait)).is_ok_and(|ready| ready == [true]) {
+                break;
+            }
+            let took = self.used_once(&mut used, is_over);
+            lives = took.is_some();
+            took_ns.extend(took);
+        }
+        let lives = lives && self.used_once(&mut used, is_over).is_some();
+        // Where the one in use waits so long for an answer, a silent one without an answer may have been later still.
+        let late = later(&took_ns, WORD);
+        tried.retain(|one| lives && (one.alive || !late));
+        (tried, took_ns)
+    }
+
+    /// How long an answer over the connection in use took, in ns; `None` where none came, or it was over before.
+    fn used_once(&self, used: &mut TcpStream, is_over: &mut dyn FnMut() -> bool) -> Option<u64> {
+        let asked_at = self.clock.now();
+        used.write_all(&self.asks).ok()?;
+        let deadline = self.clock.deadline(self.within(USED_ANSWER));
+        while !deadline.is_over() && !is_over() {
+            let ready = wait_readable(&[used.descriptor()], Some(deadline.left().min(LOOK))).ok()?;
+            if ready == [true] {
+                return self.has_word(used).then(|| self.clock.now().ns_since(asked_at));
+            }
+        }
+        None
     }
 
     /// Whether a question over an open connection is answered by the other end's word.
@@ -511,5 +546,44 @@ mod tests {
         assert_eq!(asked(1, Some(2)), Heard::Token);
         assert_eq!(asked(2, Some(usize::MAX)), Heard::Nothing);
         assert_eq!(asked(3, None), Heard::Refused);
+    }
+
+    #[test]
+    fn a_connection_in_use_may_be_late_by_more_than_a_second_and_a_silent_one_beside_it_is_not_called_dead() {
+        let there = IpAddr::from([127, 79, 4, 2]);
+        let listening = std::net::TcpListener::bind((there, Port::SmbDirect.number())).unwrap();
+        let answering = std::thread::spawn(move || {
+            let (mut used, _) = listening.accept().unwrap();
+            used.write_all(&TOLD).unwrap();
+            let (mut silent, _) = listening.accept().unwrap();
+            silent.write_all(&TOLD).unwrap();
+            let (mut word, mut first) = ([0; 32], true);
+            while used.read_exact(&mut word).is_ok() {
+                if std::mem::take(&mut first) {
+                    // Nothing comes over this one yet.
+                    silent.set_read_timeout(Some(Duration::from_millis(1200))).unwrap();
+                    assert!(silent.read(&mut word).is_err());
+                }
+                used.write_all(&TOLD).unwrap();
+            }
+        });
+        let clock = RealClock::new();
+        let dialler = Dialler {
+            local: (IpAddr::from([127, 79, 4, 1]), 0).into(),
+            peer: (there, 0).into(),
+            told: TOLD,
+            asks: ASKS,
+            shows: false,
+            until: clock.now() + Duration::from_secs(20),
+            clock: &clock,
+        };
+        let (tried, took_ns) =
+            dialler.leave_silent_beside_one(Port::SmbDirect, &[600_000_000], &mut || false);
+        answering.join().unwrap();
+        // It never answers, as one whose kernel waits for longer still.
+        assert_eq!(tried, []);
+        let (late, others) = took_ns.split_first().unwrap();
+        assert!(*late > 1_000_000_000 && others.len() == USED_LEAST - 1, "{took_ns:?}");
+        assert!(others.iter().all(|ns| *ns < 1_000_000_000), "{took_ns:?}");
     }
 }

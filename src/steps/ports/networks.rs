@@ -152,7 +152,8 @@ impl Prepared for ReadyNetworks {
         // Each end waits for as long as the other may ask, and the client asks for longer where connections are left silent.
         let longest_ns = (LONGEST.as_nanos() as u64).saturating_add(silence_ns(&spec));
         let mut half = answering.end(context, PATIENCE_NS.saturating_add(longest_ns));
-        let silent_beside = silent.into_iter().filter(|record| !record.tried.is_empty()).collect();
+        let is_told = |record: &SilentRecord| !record.tried.is_empty() || !record.used_answered_ns.is_empty();
+        let silent_beside = silent.into_iter().filter(is_told).collect();
         half.detail.ports = Some(PortsEnd { networks, silent_beside, ..PortsEnd::default() });
         half
     }

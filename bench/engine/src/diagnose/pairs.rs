@@ -1,4 +1,4 @@
-//! Pairs of NICs: those that never carried a byte, those that carry one way only, and what their two ends say of the link.
+//! Pairs of NICs: those that never carried a byte, and what their two ends say of the link.
 
 use std::net::IpAddr;
 
@@ -6,16 +6,14 @@ use pathproof_model::code;
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{
-    ChannelPair, Direction, Environment, Evidence, Finding, MtuMethod, MtuPath, Nic, NodeId, Probes,
-    ResultDoc, Step,
+    ChannelPair, Direction, Environment, Finding, MtuMethod, MtuPath, Nic, NodeId, ResultDoc, Step,
 };
 
 use super::networks::{network, of_a_network};
-use super::{Rule, both_hosts, planned, whose};
+use super::{Rule, both_hosts, whose};
 
 pub(super) const RULES: &[Rule] = &[
     Rule { codes: &[code!("CHANNEL-DEAD")], find: dead },
-    Rule { codes: &[code!("PATH-ONE-WAY")], find: one_way },
     Rule {
         codes: &[code!("NIC-SPEED-DIFFERS")],
         find: |doc| both_hosts(doc).map_or_else(Vec::new, |(client, server)| speeds(doc, client, server)),
@@ -40,7 +38,7 @@ fn chosen(doc: &ResultDoc) -> impl Iterator<Item = &ChannelPair> {
 }
 
 /// Whether a path of one pair of addresses heard nothing at all.
-fn is_silent(path: &MtuPath) -> bool {
+pub(super) fn is_silent(path: &MtuPath) -> bool {
     path.ip_mtu_bytes.is_none() && path.proven_ip_bytes.is_none()
 }
 
@@ -115,70 +113,6 @@ fn dead(doc: &ResultDoc) -> Vec<Finding> {
             Finding::new("CHANNEL-DEAD", said).tell(told::LOCAL_NIC, path.local_nic.clone()).tell(told::REMOTE_NIC, remote)
         })
         .collect()
-}
-
-/// Whether a pair that carries has a NIC of this one. Then their counters are not this pair's alone: what left the NIC was meant for another,
-/// as a rule, and that it did not come in here says nothing.
-fn is_shared(doc: &ResultDoc, pair: &MtuPath) -> bool {
-    let has_its_nic = |path: &MtuPath| {
-        path.local_nic == pair.local_nic || path.remote_nic.is_some() && path.remote_nic == pair.remote_nic
-    };
-    let mut paths = doc.steps.iter().filter_map(|step| step.detail.paths.as_deref()).flatten();
-    paths.any(|path| !is_silent(path) && has_its_nic(path))
-}
-
-/// Of a pair that is silent both ways, what left one end and what reached the other, by the counters of both NICs.
-fn one_way(doc: &ResultDoc) -> Vec<Finding> {
-    let mut found: Vec<Finding> = Vec::new();
-    for step in planned(doc).filter(|step| step.kind.traits().probes != Probes::None) {
-        let (Some(here), Some(there)) = (step.evidence(NodeId::CLIENT), step.evidence(NodeId::SERVER)) else {
-            continue;
-        };
-        for (path, _) in silent(doc).into_iter().filter(|(path, _)| !is_shared(doc, path)) {
-            let (ours, theirs) = (path.local_nic.as_str(), path.remote_nic.as_deref().unwrap_or_default());
-            let remote = path.remote_address;
-            let told = found.iter().any(|one| one.told(told::REMOTE_ADDRESS) == Some(remote));
-            let Some((direction, left, came)) = strand(here, ours, there, theirs).filter(|_| !told) else {
-                continue;
-            };
-            let (dead, fine) = if direction == Direction::Out { ("out", "in") } else { ("in", "out") };
-            // What a device between them says by itself comes in as well: a switch's own frames, a router's announcements.
-            let came = match came {
-                0 => "not one reached the other".into(),
-                some => format!("{some} came in at the other, from whomever"),
-            };
-            let said = format!(
-                "{ours} ({}) and {theirs} ({}): {fine} passes and {dead} does not: {left} packets left one NIC and {came} \
-                 ({dead}), while packets arrived the other way",
-                path.local_address, path.remote_address
-            );
-            let finding = Finding::new("PATH-ONE-WAY", said).tell(told::DIRECTION, direction);
-            let finding = finding.tell(told::LOCAL_NIC, ours).tell(told::REMOTE_NIC, theirs);
-            found.push(finding.tell(told::REMOTE_ADDRESS, remote));
-        }
-    }
-    found
-}
-
-/// The direction in which nothing arrives, where something does in the other; how many packets were sent that way, and how many came in that may
-/// be anybody's.
-fn strand(here: &Evidence, ours: &str, there: &Evidence, theirs: &str) -> Option<(Direction, u64, u64)> {
-    let (here, there) = (here.nic(ours)?, there.nic(theirs)?);
-    let (our_sent, our_heard) = (here.sent_packets?, here.received_packets?);
-    let (their_sent, their_heard) = (there.sent_packets?, there.received_packets?);
-    /// Fewer than these may all have been ours to drop.
-    const SOME: u64 = 3;
-    // One way next to nothing comes of what was sent, the other way at least half.
-    let dead = |sent: u64, heard: u64| sent >= SOME && heard.saturating_mul(4) <= sent;
-    let fine = |sent: u64, heard: u64| sent > 0 && heard.saturating_mul(2) >= sent;
-    if dead(their_sent, our_heard) && fine(our_sent, their_heard) {
-        return Some((Direction::In, their_sent, our_heard));
-    }
-    (dead(our_sent, their_heard) && fine(their_sent, our_heard)).then_some((
-        Direction::Out,
-        our_sent,
-        their_heard,
-    ))
 }
 
 fn named<'a>(host: &'a Environment, name: &str) -> Option<&'a Nic> {
@@ -316,9 +250,8 @@ mod tests {
     use super::super::all;
     use super::*;
     use pathproof_model::evidence::NeighbourActivity;
-    use pathproof_model::evidence::{NicActivity, NicCounts};
     use pathproof_model::{
-        ChannelRule, Channels, LossFlow, LossPath, NicAddress, Node, Step, StepKind, Tool,
+        ChannelRule, Channels, Evidence, LossFlow, LossPath, NicAddress, Node, Step, StepKind, Tool,
     };
 
     fn findings(doc: &ResultDoc) -> Vec<Finding> {
@@ -479,66 +412,5 @@ mod tests {
             ["CHANNEL-DEAD"],
             "another pair's answers say nothing of this one"
         );
-    }
-
-    fn strand_of(ours: (u64, u64), theirs: (u64, u64)) -> Option<Direction> {
-        let end = |nic: &str, (sent, received): (u64, u64)| {
-            let counts = NicCounts {
-                sent_packets: Some(sent),
-                received_packets: Some(received),
-                ..NicCounts::still()
-            };
-            Evidence { nics: Some(vec![NicActivity { nic: nic.into(), counts }]), ..Evidence::default() }
-        };
-        strand(&end("a", ours), "a", &end("b", theirs), "b").map(|(direction, ..)| direction)
-    }
-
-    #[test]
-    fn a_strand_is_dead_where_one_end_hears_and_the_other_does_not() {
-        // As counted over a wire that lost everything one way.
-        assert_eq!(strand_of((3, 0), (7, 3)), Some(Direction::In));
-        assert_eq!(strand_of((7, 3), (3, 0)), Some(Direction::Out));
-        // One frame came in there that is a third device's.
-        assert_eq!(strand_of((3, 1), (6, 4)), Some(Direction::In));
-        assert_eq!(strand_of((3, 1), (3, 3)), None, "too few to tell");
-        // Nothing passes, or both hear and do not understand one another.
-        assert_eq!(strand_of((3, 0), (3, 0)), None);
-        assert_eq!(strand_of((2, 2), (2, 4)), None);
-        let mut lone = doc(vec![], vec![]);
-        lone.steps.push(Step::new(StepKind::Loss, "loss"));
-        assert_eq!(codes(&lone), [""; 0]);
-    }
-
-    #[test]
-    fn what_left_a_nic_that_carries_for_another_pair_was_not_meant_for_this_one() {
-        let told = |theirs: &str| {
-            let path = super::super::tests::mtu_path;
-            let carries = MtuPath { ip_mtu_bytes: Some(1500), proven_ip_bytes: Some(1500), ..path() };
-            let silent = MtuPath {
-                local_nic: "e1".into(),
-                remote_nic: Some(theirs.into()),
-                local_address: [10, 0, 0, 11].into(),
-                remote_address: [10, 0, 0, 12].into(),
-                ..path()
-            };
-            let end = |node, nic: &str, (sent, received): (u64, u64)| {
-                let counts = NicCounts {
-                    sent_packets: Some(sent),
-                    received_packets: Some(received),
-                    ..NicCounts::still()
-                };
-                let nics = Some(vec![NicActivity { nic: nic.into(), counts }]);
-                Evidence { node, nics, ..Evidence::default() }
-            };
-            let mut step = Step::new(StepKind::Mtu, "path MTU");
-            // As counted in a network that both NICs of both hosts lie in, where a filter refuses what comes to the second.
-            step.evidence = vec![end(NodeId::CLIENT, "e1", (40, 9)), end(NodeId::SERVER, theirs, (36, 40))];
-            step.detail.paths = Some(vec![carries, silent]);
-            let mut doc = doc(vec![], vec![]);
-            doc.steps.push(step);
-            codes(&doc)
-        };
-        assert_eq!(told("e1"), ["PATH-ONE-WAY"]);
-        assert_eq!(told("e0"), [""; 0], "most of it went to the NIC that it does reach");
     }
 }

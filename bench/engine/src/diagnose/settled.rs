@@ -42,6 +42,8 @@ const EXPLAINS: &[(&str, &[&str])] = &[
     // What is thrown away above a rate leaves both ways at once less than each alone, without anything that they share.
     ("PATH-POLICED", &["PATH-SHARED"]),
     ("PATH-UDP-FILTERED", &["MTU-UNKNOWN"]),
+    // The first packet of a connection is what comes first after a silence.
+    ("PATH-SLEEPS", &["CONNECT-SLOW"]),
 ];
 
 /// Whether it was seen that a host refused packets, rather than that it would.

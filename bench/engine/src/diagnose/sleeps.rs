@@ -214,11 +214,22 @@ fn beside(doc: &ResultDoc) -> Vec<Finding> {
         .flat_map(|step| step.detail.left_silent.iter().flatten().map(move |record| (step, record)));
     let told = records.filter_map(|(step, record)| {
         let subnet = record.subnet.as_ref()?;
-        let took = &record.used_answered_ns;
-        let late: Vec<u64> = took.iter().copied().filter(|ns| *ns >= trips.p90.saturating_add(TIMER_NS)).collect();
+        let used = &record.used_answered_ns;
+        let is_late = |ns: &u64| *ns >= trips.p90.saturating_add(TIMER_NS);
+        let late_used = used.iter().filter(|ns| is_late(ns)).count();
+        // Where its answers take seconds there are few of them: those of the silent ones stand beside them.
+        let silent = record.tried.iter().filter_map(|one| one.answered_after_ns);
+        let took: Vec<u64> = if late_used < SEVERAL {
+            used.iter().copied().chain(silent).collect()
+        } else {
+            used.clone()
+        };
+        let late: Vec<u64> = took.iter().copied().filter(is_late).collect();
         // A path that stands still now and then makes some of them late, and one that is long all of them, without a segment that is sent again.
         let again = sent_again(step)?;
-        if late.len() < SEVERAL || late.len() * 3 < took.len() * 2 || again < late.len() as u64 {
+        let most = |late: usize, of: usize| late > 0 && late * 3 >= of * 2;
+        let sleeps = most(late_used, used.len()) && most(late.len(), took.len());
+        if !sleeps || late.len() < SEVERAL || again < late.len() as u64 {
             return None;
         }
         let after_ns = late.iter().copied().min()?;
@@ -227,10 +238,11 @@ fn beside(doc: &ResultDoc) -> Vec<Finding> {
             host.nics.iter().find(|nic| nic.addresses.iter().any(|one| one.address == way.client))
         });
         let said = format!(
-            "over {subnet}{}: of {} questions over a connection that was used twice a second, {} took {} and more to be answered, and {again} segments had \
+            "over {subnet}{}: of {} questions over a connection that was used twice a second{}, {} took {} and more to be answered, and {again} segments had \
              to be sent again, where idle round trips of the session take {}; what is sent all the time is not lost",
             nic.map_or_else(String::new, |nic| format!(" ({})", nic.name)),
             took.len(),
+            if took.len() > used.len() { ", and over others after a silence" } else { "" },
             late.len(),
             Nanoseconds(after_ns),
             Nanoseconds(trips.p90)
@@ -463,6 +475,38 @@ mod tests {
         // What sleeps after three seconds.
         assert_eq!(some([&[1, 1, 203, 204], &[1, 1, 204, 203]]), 1);
         assert_eq!(some([&[1, 1, 1, 1], &[2, 1, 1, 60]]), 0);
+    }
+
+    #[test]
+    fn a_second_network_whose_answers_take_seconds_is_told_by_few_of_them_and_those_after_a_silence() {
+        let told = |used_ms: &[u64], after_ms: &[u64]| {
+            let mut step = silent([&[1, 1, 1, 1], &[1, 1, 1, 1]], Some([5, 3]), false);
+            let tried = after_ms.iter().map(|ms| LeftSilent {
+                silent_ns: 500 * MS,
+                alive: true,
+                answered_after_ns: Some(ms * MS),
+            });
+            step.detail.left_silent = Some(vec![SilentRecord {
+                direction: Direction::Out,
+                subnet: Some("10.9.1.0/24".into()),
+                tried: tried.collect(),
+                used_answered_ns: used_ms.iter().map(|ms| ms * MS).collect(),
+            }]);
+            told(vec![step, trips(60)])
+        };
+        // Answers that a kernel waits up to 3 s for, because its handshake was late.
+        let found = told(&[2950], &[410, 2, 408, 407]);
+        assert_eq!((found.len(), &*found[0].code), (1, "PATH-SLEEPS"));
+        assert!(found[0].evidence.contains("of 5 questions"), "{}", found[0].evidence);
+        // The one in use is quick, as where the silence of half a second is forgiven; one that was late once; most after a silence were quick.
+        for (used_ms, after_ms) in [
+            (&[1, 1, 1, 1][..], &[410, 405, 408, 407][..]),
+            (&[1, 1, 650, 1], &[410, 405, 408, 407]),
+            (&[2950], &[2, 2, 408, 1]),
+            (&[], &[410, 405, 408, 407]),
+        ] {
+            assert_eq!(told(used_ms, after_ms), [], "{used_ms:?} {after_ms:?}");
+        }
     }
 
     #[test]

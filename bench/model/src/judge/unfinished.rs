@@ -1,0 +1,109 @@
+//! Judging short steps that no plan asked for, and that came to nothing although they had their time.
+//!
+//! Refuses to pass over one: that such a step is not in the plan is no reason to call a path fit over which it did not even begin to carry. It
+//! refuses as well to hold against the path that a run was over.
+
+use crate::finding::told;
+use crate::units::Nanoseconds;
+use crate::{Check, End, ErrorKind, FollowUp, ResultDoc, Severity, Step, StepSpec};
+
+/// Beyond its own time so much is more than two hosts need to open its connections: a SYN that was lost is sent again after a second.
+const BEYOND_NS: u64 = 1_000_000_000;
+
+/// What NICs carry alone or together, where a step that was to tell was cut, or given up, before its lanes carried a byte.
+pub(super) fn check(doc: &ResultDoc, step: &Step) -> Option<Check> {
+    let error = step.error.as_ref().filter(|_| step.follows_up == Some(FollowUp::Alone))?;
+    let waited = matches!(error.kind, ErrorKind::OutOfTime | ErrorKind::Timeout);
+    let traffic = step.spec.as_ref().and_then(StepSpec::traffic)?;
+    let own_ns = traffic.warmup_ns.saturating_add(traffic.time_ns).saturating_add(traffic.cooldown_ns);
+    let had_its_time = step.elapsed_ns >= own_ns.saturating_add(BEYOND_NS);
+    // One that was not begun has no lanes, and of one that carried only the other end's half is missing.
+    let nothing = !step.lanes.is_empty() && step.lanes.iter().all(|lane| lane.bytes == 0);
+    if !waited || !had_its_time || !nothing || is_explained(doc, step) {
+        return None;
+    }
+    let text = format!(
+        "cannot tell: {}: not a byte was carried in {}, where {} are enough: {}",
+        step.name,
+        Nanoseconds(step.elapsed_ns),
+        Nanoseconds(own_ns),
+        error.message
+    );
+    Some(Check::inconclusive("completed", text))
+}
+
+/// Whether an error is told of one of its NICs: then what they carry is no question.
+fn is_explained(doc: &ResultDoc, step: &Step) -> bool {
+    let ours = || step.lanes.iter().filter(|lane| lane.end == End::Client).flat_map(|lane| &lane.nics);
+    let errors = doc.findings.iter().filter(|finding| finding.severity == Severity::Error);
+    let mut named = errors.filter_map(|finding| finding.told(told::LOCAL_NIC));
+    named.any(|nic| ours().any(|own| *own == nic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{doc, step};
+    use super::super::{conclusion, judge_into};
+    use super::*;
+    use crate::{Criteria, Finding, LaneResult, Outcome, RunOutcome, StepError, StepKind, TrafficSpec};
+
+    /// A short step over two NICs that ended like this after so many milliseconds.
+    fn together(kind: ErrorKind, elapsed_ms: u64, bytes: Option<u64>) -> Step {
+        let lane = |bytes| LaneResult {
+            end: End::Client,
+            nics: vec!["e0".into(), "e1".into()],
+            bytes,
+            ..LaneResult::default()
+        };
+        Step {
+            follows_up: Some(FollowUp::Alone),
+            over: Some("multi".into()),
+            error: Some(StepError::new(kind, "it was cut short".into())),
+            spec: Some(StepSpec::Stream(TrafficSpec {
+                warmup_ns: 100_000_000,
+                time_ns: 400_000_000,
+                cooldown_ns: 50_000_000,
+                ..TrafficSpec::default()
+            })),
+            elapsed_ns: elapsed_ms * 1_000_000,
+            lanes: bytes.map(lane).into_iter().collect(),
+            ..step(StepKind::Stream, "multi stream both ways, e0 and e1 together")
+        }
+    }
+
+    fn open(step: &Step, findings: Vec<Finding>) -> bool {
+        let doc = ResultDoc { findings, ..doc(vec![]) };
+        check(&doc, step).is_some_and(|check| check.outcome == Outcome::Inconclusive)
+    }
+
+    #[test]
+    fn a_short_step_that_carried_nothing_in_its_time_leaves_the_answer_open() {
+        use ErrorKind::{Interrupted, OutOfTime, Timeout, Unsupported};
+        // As over a path that loses what comes first after a silence.
+        let cut = together(OutOfTime, 3890, Some(0));
+        assert!(open(&cut, vec![]));
+        assert!(open(&together(Timeout, 8000, Some(0)), vec![]));
+        // The run was over before it had its time, or before it began; it carried, and the other end's half did not come.
+        assert!(!open(&together(OutOfTime, 1100, Some(0)), vec![]));
+        assert!(!open(&together(OutOfTime, 3890, None), vec![]));
+        assert!(!open(&together(OutOfTime, 3890, Some(9_000_000)), vec![]));
+        // Somebody stopped it, or a host cannot.
+        assert!(!open(&together(Interrupted, 3890, Some(0)), vec![]));
+        assert!(!open(&together(Unsupported, 3890, Some(0)), vec![]));
+        // It is known of one of its NICs why, and of another that says nothing.
+        let dead = |nic: &str| Finding::new("CONNECT-PARTIAL", "seen").tell(told::LOCAL_NIC, nic);
+        assert!(!open(&cut, vec![dead("e1")]));
+        assert!(open(&cut, vec![dead("e2")]));
+    }
+
+    #[test]
+    fn a_run_is_not_fit_beside_it() {
+        let concluded = |more: Step| {
+            let mut doc = doc(vec![super::super::tests::stream(9.4, 9.0, 0), more]);
+            judge_into(&mut doc, &Criteria::default());
+            conclusion(&doc).outcome
+        };
+        assert_eq!(concluded(together(ErrorKind::OutOfTime, 700, Some(9_000_000))), RunOutcome::Fit);
+        assert_eq!(concluded(together(ErrorKind::OutOfTime, 3890, Some(0))), RunOutcome::CannotTell);
+    }
+}
