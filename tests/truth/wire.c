@@ -277,6 +277,12 @@ static int within(uint64_t now, double part_ms, double every_ms) {
   return part_ms > 0 && every_ms > 0 && (now - started) / 1000000 % (uint64_t)every_ms < (uint64_t)part_ms;
 }
 
+/* The end of the stall in which `at` is, or `at`. */
+static uint64_t past_stall(const faults *k, uint64_t at) {
+  if (!within(at, k->stall_ms, k->stall_every_ms)) return at;
+  return at + (uint64_t)(k->stall_ms * 1e6) - (at - started) % (uint64_t)(k->stall_every_ms * 1e6);
+}
+
 static void enqueue(const uint8_t *data, int bytes, int out, uint64_t at) {
   frame *f = malloc(sizeof *f + (size_t)bytes);
   if (!f) exit(1);
@@ -363,10 +369,10 @@ static void carry(direction *d, uint8_t *f, int bytes, uint64_t now) {
   }
 
   uint64_t *free_at = k->shared ? &shared_free_at : &d->free_at, leaves = now;
-  if (within(now, k->stall_ms, k->stall_every_ms)) {
-    uint64_t phase = (now - started) % (uint64_t)(k->stall_every_ms * 1e6);
-    uint64_t again = now + (uint64_t)(k->stall_ms * 1e6) - phase;
-    if (*free_at < again) *free_at = again;
+  if (k->stall_ms) {
+    /* Whose turn comes within a stall waits for its end, too: what a rate left over is not carried meanwhile. */
+    uint64_t turn = past_stall(k, *free_at > now ? *free_at : now);
+    if (*free_at < turn) *free_at = turn;
   }
   if (sleeps) {
     uint64_t awake = now + (uint64_t)(k->wakes_ms * 1e6);

@@ -1,4 +1,5 @@
-//! Loss that only what both ways carry at once meets: a link of which one end is half duplex, or whatever else the two ways share.
+//! Loss that only what both ways carry at once meets: a link of which one end is half duplex, or whatever else the two ways share. And loss of
+//! acknowledgements alone.
 //!
 //! An acknowledgement is never sent again, so that what two kernels count of them tells how many were lost on the way back. A limit that throws away
 //! what is above a rate takes next to none: they are few, short, and go the other way. Refuses to say so where somebody else's segments may be what
@@ -16,6 +17,8 @@ const MISSING_MIN: u64 = 50;
 const SHARE_MIN: f64 = 0.03;
 /// What thins acknowledgements out on purpose takes half of them and more.
 const SHARE_MAX: f64 = 0.4;
+/// Where nothing but acknowledgements is lost, a device that answers in a host's place is as good a reason for more.
+const THINNED_MAX: f64 = 0.25;
 
 /// That what was sent again collided with what came back, where it did.
 pub(super) fn finding(
@@ -56,21 +59,70 @@ const NEXT: &str = "Compare speed and duplex of both ends of every cable on the 
                     negotiates falls back to half duplex), and look for late collisions and wrong checksums in their counters; set both ends to \
                     negotiate. If all are full duplex, look for a hop that is at its limit of packets.";
 
+/// That acknowledgements are lost by themselves, while what they confirm is not: in every stream of a direction, about as often.
+pub(super) fn thinned(doc: &ResultDoc, way: Direction) -> Option<Finding> {
+    /// What two streams may differ by; those through a device that answers in a host's place differ by more.
+    const ALIKE: f64 = 1.5;
+    let streams = planned(doc)
+        .filter(|step| step.kind.traits().bulk && step.direction == Some(way) && step.error.is_none());
+    let lost = streams.map(|step| {
+        let (back, repeats) = (lost_alone(doc, step)?, Repeats::of(step)?);
+        let share = back.point()?;
+        // Over a long path what is on its way in the end is as much as may be missing.
+        let surely = share <= THINNED_MAX && share >= ending(step)? * 4.0;
+        (surely && repeats.share() * 10.0 <= share).then_some((share, back, repeats))
+    });
+    let lost = lost.collect::<Option<Vec<_>>>()?;
+    let least = lost.iter().map(|(share, ..)| *share).fold(1.0, f64::min);
+    let most = lost.iter().map(|(share, ..)| *share).fold(0.0, f64::max);
+    if lost.len() < 2 || most > least * ALIKE {
+        return None;
+    }
+    let back = lost.iter().fold(Share::default(), |sum, (_, back, _)| sum + *back);
+    let again = lost.iter().fold(0u64, |sum, (.., repeats)| sum.saturating_add(repeats.again));
+    let sent = lost.iter().fold(0u64, |sum, (.., repeats)| sum.saturating_add(repeats.sent));
+    let said = format!(
+        "{}: of {} acknowledgements that came back for {} streams {} did not arrive ({:.1} %), in each of them about as often, while of about {sent} \
+         segments that they confirm {again} were sent again, and next to no single question was lost",
+        way.name(),
+        back.of,
+        lost.len(),
+        back.part,
+        back.point().unwrap_or(0.0) * 100.0
+    );
+    let mut finding = Finding::new("PATH-LOSS", said).with_severity(Severity::Info).with_next(THINNED_NEXT);
+    finding.meaning = "Packets of TCP that carry nothing are lost on the way back, or thinned out. The next acknowledgement says what the lost one did, so \
+                       streams hardly feel it; but what opens a connection carries nothing either, and waits for a second where the same takes it."
+        .into();
+    Some(finding.tell(told::DIRECTION, way).with("acknowledgements_lost", back.part))
+}
+
+const THINNED_NEXT: &str = "Nothing needs repair where a device on the way thins acknowledgements out on purpose (a modem, a wireless hop) and connections open \
+                            at once. Else look for what drops short packets: the counters of drops of every hop, access lists by length, a limit on packets.";
+
 /// Acknowledgements of a stream that were lost, where they are about as many as the segments that it had to send again and nothing else
 /// explains why they are missing.
 pub(super) fn lost_on_the_way_back(doc: &ResultDoc, step: &Step, repeats: Repeats) -> Option<Share> {
+    lost_alone(doc, step).filter(|back| back.part.saturating_mul(2) >= repeats.again)
+}
+
+/// The part of a step for which what stands in a queue when it ends is answered after the sender counted: two round trips at most.
+fn ending(step: &Step) -> Option<f64> {
+    let senders = step.own_lanes().filter(|lane| lane.role == LaneRole::Send);
+    let trips: Option<Vec<u64>> =
+        senders.map(|lane| lane.connection.as_ref()?.counts.rtt_ns.filter(|ns| *ns > 0)).collect();
+    Some(trips?.into_iter().max()? as f64 * 2.0 / step.elapsed_ns.max(1) as f64)
+}
+
+/// Acknowledgements of a stream that were lost, where nothing else explains why they are missing.
+fn lost_alone(doc: &ResultDoc, step: &Step) -> Option<Share> {
     let (from, to) = match step.direction? {
         Direction::Out => (NodeId::SERVER, NodeId::CLIENT),
         Direction::In => (NodeId::CLIENT, NodeId::SERVER),
         Direction::Both => return None,
     };
     let back = missing(step, from, to)?;
-    // What stands in a queue when the step ends is answered after the sender counted: for two round trips at most.
-    let senders = step.own_lanes().filter(|lane| lane.role == LaneRole::Send);
-    let trips: Option<Vec<u64>> =
-        senders.map(|lane| lane.connection.as_ref()?.counts.rtt_ns.filter(|ns| *ns > 0)).collect();
-    let ending = trips?.into_iter().max()? as f64 * 2.0 / step.elapsed_ns.max(1) as f64;
-    let late = (back.of as f64 * ending) as u64;
+    let late = (back.of as f64 * ending(step)?) as u64;
     let back = Share { part: back.part.saturating_sub(late), of: back.of };
     let asked = planned(doc).filter(|one| one.kind.traits().trips == Trips::Idle && one.error.is_none());
     let quiet = asked.filter_map(|one| Some((missing(one, from, to)?.part, one.elapsed_ns)));
@@ -84,9 +136,7 @@ pub(super) fn lost_on_the_way_back(doc: &ResultDoc, step: &Step, repeats: Repeat
     }
     let asks = [Direction::Out, Direction::In].map(|way| lost_questions(doc, way));
     let share = back.point()?;
-    let tells = back.part >= MISSING_MIN
-        && (SHARE_MIN..=SHARE_MAX).contains(&share)
-        && back.part.saturating_mul(2) >= repeats.again;
+    let tells = back.part >= MISSING_MIN && (SHARE_MIN..=SHARE_MAX).contains(&share);
     (tells && known && !others && !asks.into_iter().any(loses_questions)).then_some(back)
 }
 
@@ -187,6 +237,57 @@ mod tests {
         assert_eq!(lost(stream(6000, 5800), idle(9000, 8999), 1900), None);
         // Something thins them out.
         assert_eq!(lost(stream(6000, 2600), idle(9000, 8999), 520), None);
+    }
+
+    /// A stream as counted where one in twenty of the packets without payload is lost.
+    fn thin(sent: u64, received: u64, again: u64) -> Step {
+        let mut step = stream(sent, received);
+        step.elapsed_ns = 4_400_000_000;
+        (step.summary.retransmits, step.summary.bytes) = (Some(again), Some(140_247_040));
+        step.lanes[0].send_segment_bytes = Some(1448);
+        step
+    }
+
+    fn told_thin(streams: Vec<Step>) -> Option<Finding> {
+        let steps = [vec![idle(78_310, 78_309)], streams].concat();
+        thinned(&ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") }, Direction::Out)
+    }
+
+    #[test]
+    fn acknowledgements_that_are_lost_alone_are_something_to_know() {
+        let found = told_thin(vec![thin(51_143, 48_651, 0), thin(48_687, 46_309, 3)]).unwrap();
+        assert_eq!((&*found.code, found.severity), ("PATH-LOSS", Severity::Info));
+        for part in
+            ["out: of 99830 acknowledgements", "2 streams 4848 did not arrive (4.9 %)", "3 were sent again"]
+        {
+            assert!(found.evidence.contains(part), "{part} is missing in {}", found.evidence);
+        }
+        assert_eq!(found.told(told::DIRECTION), Some(Direction::Out));
+        assert!(found.meaning.contains("thinned out"));
+    }
+
+    #[test]
+    fn acknowledgements_that_are_missing_for_another_reason_are_not_lost_alone() {
+        let usual = || thin(51_143, 48_651, 0);
+        let one_more = |other: Step| told_thin(vec![usual(), other]);
+        assert!(one_more(usual()).is_some());
+        // One stream alone, one of which none is missing, and two that differ, as those of one member of a bundle do.
+        assert_eq!(told_thin(vec![usual()]), None);
+        assert_eq!(one_more(thin(48_687, 48_680, 0)), None);
+        assert_eq!(one_more(thin(48_687, 40_000, 0)), None);
+        // As counted through a device that answers in both hosts' places, where the second differs less.
+        let by_proxy = || thin(51_952, 35_843, 43);
+        assert_eq!(told_thin(vec![by_proxy(), by_proxy()]), None);
+        // What they confirm is lost nearly as often: the path loses both.
+        assert_eq!(one_more(thin(51_143, 48_651, 2400)), None);
+        // As counted over a path of 300 ms, where nothing is lost.
+        let mut far = thin(12_312, 10_650, 0);
+        far.lanes[0].connection.as_mut().unwrap().counts.rtt_ns = Some(150_000_000);
+        assert_eq!(told_thin(vec![far.clone(), far]), None);
+        // Nobody counted what was sent again.
+        let mut unknown = usual();
+        unknown.summary.retransmits = None;
+        assert_eq!(one_more(unknown), None);
     }
 
     #[test]

@@ -11,6 +11,10 @@ use super::Rule;
 
 pub(super) const RULES: &[Rule] = &[Rule { codes: &[code!("ADDRESS-DUPLICATE")], find: findings }];
 
+/// Nobody asks for these by ARP; and a host that found the address taken when it came up says so, and does not use it.
+const NEXT_IN_IPV6: &str = "Find the owner of that hardware address in the switches' tables, and give one of the two another address (at each host, ip -6 address show \
+                            dadfailed lists those that it found taken and does not use; Windows: Get-NetIPAddress -AddressState Duplicate).";
+
 /// A NIC, an address that was asked for there, and the hardware addresses that answered.
 type Heard<'a> = (&'a str, IpAddr, &'a [String]);
 
@@ -60,7 +64,8 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
             };
             let severity = if known { Severity::Error } else { Severity::Warning };
             let finding = Finding::new("ADDRESS-DUPLICATE", said).with_severity(severity);
-            found.push(finding.tell(told::ADDRESS, address));
+            let finding = finding.tell(told::ADDRESS, address);
+            found.push(if address.is_ipv6() { finding.with_next(NEXT_IN_IPV6) } else { finding });
         }
     }
     found
@@ -147,6 +152,21 @@ mod tests {
         };
         assert_eq!(told(&["02:00:00:00:00:02", "02:00:00:00:00:99"]), [Severity::Error]);
         assert_eq!(told(&["02:00:00:00:00:99"]), [Severity::Warning]);
+    }
+
+    #[test]
+    fn an_address_of_ipv6_is_not_looked_for_by_arp() {
+        let mut doc = document(&["02:00:00:00:00:99"], None);
+        let address: IpAddr = "fd09:1::2".parse().unwrap();
+        doc.nodes[0].environment.as_mut().unwrap().peers = vec![PeerRoute::to(address)];
+        let four = findings(&document(&["02:00:00:00:00:99"], None));
+        for step in &mut doc.steps {
+            step.evidence[0].neighbours.as_mut().unwrap()[0].address = address;
+        }
+        let six = findings(&doc);
+        assert_eq!((six.len(), six[0].severity), (1, Severity::Warning));
+        assert!(six[0].next.contains("dadfailed") && !six[0].next.contains("arping"), "{}", six[0].next);
+        assert!(four[0].next.contains("arping"), "{}", four[0].next);
     }
 
     #[test]

@@ -28,7 +28,10 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         codes: &[code!("PATH-LOSS")],
         find: |doc| {
-            WAYS.into_iter().filter_map(|way| collided(doc, way).or_else(|| seeps(doc, way))).collect()
+            let told = |way| {
+                collided(doc, way).or_else(|| seeps(doc, way)).or_else(|| collisions::thinned(doc, way))
+            };
+            WAYS.into_iter().filter_map(told).collect()
         },
     },
 ];
