@@ -136,6 +136,10 @@ pub struct Nic {
     /// Addresses.
     #[serde(default)]
     pub addresses: Vec<NicAddress>,
+    /// Addresses that it was given and that its kernel does not use, because another device had them: duplicate address detection failed
+    /// (RFC 4862 §5.4.5; `dadfailed` in `ip address`). They are not among `addresses`; absent where there are none, and in documents of builds that did not look.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken_addresses: Vec<NicAddress>,
     /// RDMA device on this interface.
     pub rdma_device: Option<String>,
     /// Master interface (bridge, bond), by name.
