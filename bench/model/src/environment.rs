@@ -299,6 +299,10 @@ pub struct PeerRoute {
     /// The hardware address that answers for it, or for the router, as far as it was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
+    /// Hardware addresses that claimed the address while the session was opened, each once: who answered the kernel's own question. Absent where
+    /// the kernel did not ask (it knew one already), or the program may not listen; the server does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answered: Vec<String>,
     /// MTU that the route is configured with, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route_ip_mtu_bytes: Option<u32>,
@@ -344,6 +348,7 @@ impl PeerRoute {
             source: None,
             router: None,
             mac: None,
+            answered: vec![],
             route_ip_mtu_bytes: None,
             route_ip_mtu_locked: None,
             learnt_ip_mtu_bytes: None,
