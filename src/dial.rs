@@ -18,7 +18,7 @@ use pathproof_sys::socket::may_pass;
 
 pub use beside::Beside;
 
-use crate::host::wires;
+use crate::host::wires::{self, Listening};
 use crate::secure::{Access, SecureError};
 use pathproof_engine::channels::hosts::Way;
 use unreached::Unreached;
@@ -44,6 +44,8 @@ pub struct Reached {
     pub stream: TcpStream,
     /// The others.
     pub beside: Beside,
+    /// Who answered when the kernel asked for the addresses.
+    pub listening: Listening,
 }
 
 /// Connects to the address of `host` that answers first, within `patience` in all. Without a key nobody but this host is
@@ -69,6 +71,7 @@ pub fn reach(
             None => error(ErrorKind::Invalid, format!("{host:?} has no address; give an IP address")),
         });
     }
+    let listening = Listening::to(&allowed);
     let mut unreached = Unreached::new(&allowed, most);
     let mut beside = Beside::new(host, clock);
     // What is to be tried, and after what time.
@@ -87,7 +90,7 @@ pub fn reach(
         if until.is_over() || (!beside.is_under_way() && due.is_empty()) {
             // Who has an address is asked behind that, and takes its time.
             let room = patience.saturating_sub(most + wires::WAIT * 2);
-            return Err(with_claims(unreached.said(room), &allowed));
+            return Err(with_claims(unreached.said(room), &allowed, &listening));
         }
         let next = due.iter().map(|(after, _)| after.saturating_sub(passed)).min();
         match beside.outcome(next.unwrap_or(most).min(until.left())) {
@@ -99,7 +102,7 @@ pub fn reach(
                 for address in rest {
                     beside.begin(address, most)?;
                 }
-                return Ok(Reached { beside: beside.settle(&stream), stream });
+                return Ok(Reached { beside: beside.settle(&stream), stream, listening });
             }
             Some((address, Err(cause))) => {
                 let passed = most.saturating_sub(until.left());
@@ -138,8 +141,9 @@ fn unresolved(host: &str, why: &std::io::Error) -> String {
 
 /// An address with two owners refuses, resets or swallows connections by chance, and so do two hosts with one hardware
 /// address: where that is so, it is what has to be said.
-fn with_claims(mut failed: StepError, tried: &[SocketAddr]) -> StepError {
-    if let Some(claim) = tried.iter().find_map(|address| wires::disputed(address.ip(), None)) {
+fn with_claims(mut failed: StepError, tried: &[SocketAddr], listening: &Listening) -> StepError {
+    let heard = listening.heard();
+    if let Some(claim) = tried.iter().find_map(|address| wires::disputed(address.ip(), None, &heard)) {
         let code = claim.code;
         let named = if claim.certain { format!("{code}: ") } else { String::new() };
         failed.message = format!("{}; {} ({named}pathproof explain {code})", failed.message, claim.said);

@@ -235,7 +235,7 @@ fn conduct(order: &Order<'_>, here: &Environment, record: &mut Record<'_>) -> Re
         // Who was dialled is read before anybody else is asked: what the kernel hears then may change it.
         let newcomer = newcomer(&record.doc, peer.ip());
         // Connections that end in the middle are what an address with a second owner looks like.
-        let claim = wires::disputed(peer.ip(), record.doc.environment(NodeId::SERVER));
+        let claim = wires::disputed(peer.ip(), record.doc.environment(NodeId::SERVER), &[]);
         let claim = claim.map(|claim| Finding::new(claim.code, claim.said));
         let several = claim.as_ref().is_some_and(|claim| claim.is(code!("ADDRESS-DUPLICATE")));
         let answering = match newcomer {

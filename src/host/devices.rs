@@ -62,8 +62,11 @@ fn link(nic: &Nic) -> Option<&'static str> {
 }
 
 fn details(nic: &Nic) -> Option<Fact> {
-    let addresses: Vec<String> =
-        nic.addresses.iter().map(|a| format!("{}/{}", a.address, a.prefix_len)).collect();
+    let used = nic.addresses.iter().map(|a| format!("{}/{}", a.address, a.prefix_len));
+    let taken = nic.taken_addresses.iter();
+    let taken =
+        taken.map(|a| format!("{}/{} (not used: another device had it, dadfailed)", a.address, a.prefix_len));
+    let addresses: Vec<String> = used.chain(taken).collect();
     let off: Vec<&str> = nic.offloads.iter().filter(|(_, on)| !**on).map(|(name, _)| name.as_str()).collect();
     let parts = [
         (!addresses.is_empty()).then(|| addresses.join(", ")),

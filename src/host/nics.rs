@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 
 use pathproof_model::environment::{
     Dcb, DcbAlgorithm, DcbApplication, DcbEts, DcbPfc, DcbSelector, PauseSettings, RingSizes,
@@ -45,7 +46,9 @@ pub(super) fn nics(unreadable: &mut BTreeMap<String, String>) -> io::Result<Vec<
 }
 
 fn from(interface: Interface, names: &BTreeMap<u32, String>) -> Nic {
-    let addresses = interface.addresses.into_iter();
+    let addresses = |list: Vec<(IpAddr, u8)>| {
+        list.into_iter().map(|(address, prefix_len)| NicAddress { address, prefix_len }).collect()
+    };
     // What lies below another kind is no parent: of a veth it is the other end.
     let shares = interface.kind.as_deref().is_some_and(|kind| SUB_INTERFACES.contains(&kind));
     Nic {
@@ -59,7 +62,8 @@ fn from(interface: Interface, names: &BTreeMap<u32, String>) -> Nic {
         ip_mtu_max_bytes: interface.ip_mtu_max_bytes,
         receive_queues: interface.receive_queues,
         transmit_queues: interface.transmit_queues,
-        addresses: addresses.map(|(address, prefix_len)| NicAddress { address, prefix_len }).collect(),
+        addresses: addresses(interface.addresses),
+        taken_addresses: addresses(interface.taken_addresses),
         master: interface.master.and_then(|index| names.get(&index).cloned()),
         parent: interface.lower.filter(|_| shares).and_then(|index| names.get(&index).cloned()),
         ..Nic::default()
@@ -223,6 +227,16 @@ mod tests {
         assert_eq!(parent("veth", Some(2)), None, "that is its other end");
         assert_eq!(parent("vlan", Some(77)), None, "nobody knows its name");
         assert_eq!(parent("vlan", None), None, "it is in another namespace");
+    }
+
+    #[test]
+    fn an_address_that_another_device_had_is_kept_apart_from_those_that_carry() {
+        let [used, taken] = ["fd09::2", "fd09:1::2"].map(|ip| (ip.parse().unwrap(), 64));
+        let interface =
+            Interface { addresses: vec![used], taken_addresses: vec![taken], ..Interface::default() };
+        let nic = from(interface, &BTreeMap::new());
+        let told = |(address, prefix_len)| vec![NicAddress { address, prefix_len }];
+        assert_eq!((nic.addresses, nic.taken_addresses), (told(used), told(taken)));
     }
 
     #[test]

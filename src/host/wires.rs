@@ -5,15 +5,19 @@
 //! anybody anything: its questions are probes without a sender's address. (In IPv6 that is how a host claims an address, so those are
 //! asked in the name of one that this host has.)
 
+mod listening;
 mod six;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use pathproof_model::environment::PeerRoute;
 use pathproof_model::{Environment, Nic, WireAnswer, Wires};
 use pathproof_sys::neighbours::{self, Claim, Neighbour, Wire};
 use pathproof_sys::{interfaces, routes};
+
+pub use listening::{Listening, note};
 
 /// How long answers are waited for. A question may be lost, so one that nobody answered is asked twice.
 pub const WAIT: Duration = Duration::from_millis(250);
@@ -78,8 +82,9 @@ fn ask_four(here: &Environment, peer: &Environment, wires: &mut Wires) -> bool {
     }
     for ((nic, _), heard) in open.iter().zip(heard) {
         for address in &wanted {
-            let macs = heard.iter().filter(|(claimed, _)| claimed == address).map(|(_, mac)| mac.clone());
-            let macs: Vec<String> = macs.take(MACS_MAX).collect();
+            let asked = heard.iter().filter(|(claimed, _)| claimed == address).map(|(_, mac)| mac.clone());
+            let macs: BTreeSet<String> = asked.chain(answered(here, nic, *address)).collect();
+            let macs: Vec<String> = macs.into_iter().take(MACS_MAX).collect();
             let shares_network = shares(nic, *address);
             if shares_network || !macs.is_empty() {
                 wires.answers.push(WireAnswer {
@@ -94,6 +99,12 @@ fn ask_four(here: &Environment, peer: &Environment, wires: &mut Wires) -> bool {
     !open.is_empty()
 }
 
+/// Who answered the kernel's own question for an address, by that NIC.
+fn answered(here: &Environment, nic: &Nic, address: Ipv4Addr) -> impl Iterator<Item = String> {
+    let of = move |peer: &&PeerRoute| peer.address == address && peer.nic.as_ref() == Some(&nic.name);
+    here.peers.iter().filter(of).flat_map(|peer| &peer.answered).map(|mac| mac.to_ascii_lowercase())
+}
+
 /// An address that more than one device may have.
 #[derive(Debug)]
 pub struct Disputed {
@@ -106,8 +117,8 @@ pub struct Disputed {
 }
 
 /// Whether more than one device may have `address`: what explains refusals, resets and silence. `None` where that is not known. `peer` is
-/// what the host that has it said of itself, where it did.
-pub fn disputed(address: IpAddr, peer: Option<&Environment>) -> Option<Disputed> {
+/// what the host that has it said of itself, where it did; `heard` is who answered the kernel's own question.
+pub fn disputed(address: IpAddr, peer: Option<&Environment>, heard: &[(String, Claim)]) -> Option<Disputed> {
     let IpAddr::V4(wanted) = address.to_canonical() else { return None };
     let route = routes::to(address).ok().flatten().filter(|route| route.router.is_none())?;
     let nic = interfaces::list().ok()?.into_iter().find(|one| one.name == route.interface)?;
@@ -121,7 +132,9 @@ pub fn disputed(address: IpAddr, peer: Option<&Environment>) -> Option<Disputed>
     });
     let known: Vec<Neighbour> =
         neighbours::list().ok()?.into_iter().filter(|one| one.interface == nic.name).collect();
-    dispute(wanted, &nic.name, &asked.unwrap_or_default(), &known, peer)
+    let heard = heard.iter().filter(|(on, _)| *on == nic.name).map(|(_, claim)| claim.clone());
+    let claims: Vec<Claim> = asked.unwrap_or_default().into_iter().chain(heard).collect();
+    dispute(wanted, &nic.name, &claims, &known, peer)
 }
 
 /// The hardware address to which this host sends what is meant for `address` now, where that is none of a NIC of `peer`, whose address it is. `None`
@@ -316,6 +329,20 @@ mod tests {
         let cloud = "12:34:56:78:9a:bc";
         let all = &[("10.9.0.2", cloud), ("10.9.0.9", cloud)];
         assert_eq!(told(&[cloud], all, Some(&peer)), None);
+    }
+
+    #[test]
+    fn who_answered_the_kernel_is_told_on_the_nic_that_leads_there() {
+        let address = Ipv4Addr::new(10, 9, 0, 2);
+        let mut way = PeerRoute { nic: Some("e0".into()), ..PeerRoute::to(address.into()) };
+        way.answered = vec!["02:00:00:00:00:AB".into()];
+        let here = Environment { peers: vec![way], ..Environment::default() };
+        let told = |name: &str, last| {
+            let nic = nic(name, "10.9.0.1", 24);
+            answered(&here, &nic, Ipv4Addr::new(10, 9, 0, last)).collect::<Vec<_>>()
+        };
+        assert_eq!(told("e0", 2), ["02:00:00:00:00:ab"]);
+        assert!(told("e1", 2).is_empty() && told("e0", 3).is_empty());
     }
 
     #[test]

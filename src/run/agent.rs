@@ -14,7 +14,7 @@ use super::{Target, open, way_back};
 use crate::budget::{Budget, out_of_time};
 use crate::dial::Beside;
 use crate::encoding::unhex;
-use crate::host::peers;
+use crate::host::{peers, wires};
 use crate::interrupt::Interrupt;
 use crate::session::Session;
 use crate::steps::{self, SessionFacts};
@@ -63,7 +63,7 @@ impl AgentLink {
         interrupt: &Interrupt,
         record: &mut Record<'_>,
     ) -> Result<(AgentLink, Plan), StepError> {
-        let (mut session, beside) = open::open(target, budget, interrupt)?;
+        let (mut session, beside, listening) = open::open(target, budget, interrupt)?;
         let revision = session.revision().unwrap_or(0);
         steps::check_adapter_marks(plan, revision)?;
         let known = plan.known_at(revision);
@@ -79,6 +79,7 @@ impl AgentLink {
         let (accept, clock) = open::greet(&mut session, request, here.clone())?;
         let mut here = here.clone();
         peers::learn_routes(&mut here, &accept.environment, session.peer().ip());
+        wires::note(&listening.heard(), &mut here.peers);
         doc.learn(NodeId::CLIENT, here.clone());
         doc.learn(NodeId::SERVER, accept.environment.clone());
         doc.nodes.iter_mut().filter(|node| node.id == NodeId::SERVER).for_each(|node| node.clock = clock);

@@ -11,6 +11,7 @@ use super::{Target, tool};
 use crate::budget::Budget;
 use crate::dial::{self, Beside, CONNECT, Reached};
 use crate::gone;
+use crate::host::wires::Listening;
 use crate::interrupt::{self, Interrupt};
 use crate::secure::{self, Refusal, SecureError};
 use crate::session::{Link, Session};
@@ -29,9 +30,9 @@ pub(super) fn open(
     target: &Target,
     budget: &Budget,
     interrupt: &Interrupt,
-) -> Result<(Session<Client>, Beside), StepError> {
+) -> Result<(Session<Client>, Beside, Listening), StepError> {
     let until = budget.clock().deadline(budget.within(CONNECT));
-    let (link, beside) = loop {
+    let (link, beside, listening) = loop {
         match knock(target, budget, interrupt)? {
             Ok(link) => break link,
             Err(SecureError::Crowded) if until.left() > CROWDED => {
@@ -43,7 +44,7 @@ pub(super) fn open(
     let machine = Client::new(Patience::default());
     let mut session = Session::new(machine, budget.clock().clone(), link, interrupt.clone());
     session.deadline = budget.over();
-    Ok((session, beside))
+    Ok((session, beside, listening))
 }
 
 /// Connects once and completes the key handshake. The inner error is the handshake's.
@@ -51,13 +52,13 @@ fn knock(
     target: &Target,
     budget: &Budget,
     interrupt: &Interrupt,
-) -> Result<Result<(Link, Beside), SecureError>, StepError> {
+) -> Result<Result<(Link, Beside, Listening), SecureError>, StepError> {
     let Target { host, port, .. } = target;
     let (name, at, access) = (host.clone(), *port, target.access.clone());
     let patience = budget.within(Duration::MAX);
     let clock = budget.clock().clone();
     let reach = move || dial::reach(&name, at, &access, patience, &clock);
-    let Reached { stream, beside } = interrupt::unless(interrupt, patience, reach)??;
+    let Reached { stream, beside, listening } = interrupt::unless(interrupt, patience, reach)??;
     let io = |e: std::io::Error| error(ErrorKind::System, format!("setting up the control connection: {e}"));
     let (local, peer) = (stream.local_addr().map_err(io)?, stream.peer_addr().map_err(io)?);
     prepare_socket(&stream).map_err(io)?;
@@ -65,7 +66,7 @@ fn knock(
     let until = budget.clock().deadline(patience);
     let halves = interrupt::unless(interrupt, patience * 2, move || secure::connect(stream, &access, until))?;
     match halves {
-        Ok(halves) => Ok(Ok((Link::new(halves, (local, peer)).map_err(io)?, beside))),
+        Ok(halves) => Ok(Ok((Link::new(halves, (local, peer)).map_err(io)?, beside, listening))),
         Err(why) => Ok(Err(why)),
     }
 }

@@ -36,6 +36,8 @@ pub struct Interface {
     pub lower: Option<u32>,
     /// Its addresses, with the lengths of their prefixes.
     pub addresses: Vec<(IpAddr, u8)>,
+    /// Those that it was given and that its kernel does not use, because another device had them (RFC 4862 §5.4.5).
+    pub taken_addresses: Vec<(IpAddr, u8)>,
     /// What it has counted.
     pub counters: Counters,
 }

@@ -136,6 +136,10 @@ pub struct Nic {
     /// Addresses.
     #[serde(default)]
     pub addresses: Vec<NicAddress>,
+    /// Addresses that it was given and that its kernel does not use, because another device had them: duplicate address detection failed
+    /// (RFC 4862 §5.4.5; `dadfailed` in `ip address`). They are not among `addresses`; absent where there are none, and in documents of builds that did not look.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken_addresses: Vec<NicAddress>,
     /// RDMA device on this interface.
     pub rdma_device: Option<String>,
     /// Master interface (bridge, bond), by name.
@@ -302,6 +306,10 @@ pub struct PeerRoute {
     /// The hardware address that answers for it, or for the router, as far as it was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
+    /// Hardware addresses that claimed the address while the session was opened, each once: who answered the kernel's own question. Absent where
+    /// the kernel did not ask (it knew one already), or the program may not listen; the server does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answered: Vec<String>,
     /// MTU that the route is configured with, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route_ip_mtu_bytes: Option<u32>,
@@ -347,6 +355,7 @@ impl PeerRoute {
             source: None,
             router: None,
             mac: None,
+            answered: vec![],
             route_ip_mtu_bytes: None,
             route_ip_mtu_locked: None,
             learnt_ip_mtu_bytes: None,

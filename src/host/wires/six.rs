@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use pathproof_model::{Environment, Nic, WireAnswer, Wires};
+use pathproof_model::{Environment, Nic, NicAddress, WireAnswer, Wires};
 use pathproof_sys::neighbours::Wire6;
 
 use super::{ADDRESSES_MAX, MACS_MAX, WIRES_MAX, is_wired};
@@ -17,8 +17,9 @@ pub struct Asked<'a> {
 /// Asks on every wire of `here` for the addresses of `peer` that lie in a network of its.
 pub fn ask<'a>(here: &'a Environment, peer: &Environment, unasked: &mut Vec<String>) -> Asked<'a> {
     let own: BTreeSet<Ipv6Addr> = here.nics.iter().flat_map(|nic| addresses(nic).map(|(ip, _)| ip)).collect();
-    let theirs: BTreeSet<Ipv6Addr> =
-        peer.nics.iter().flat_map(|nic| addresses(nic).map(|(ip, _)| ip)).collect();
+    // Who answers for an address that the peer was given and does not use is somebody else.
+    let theirs = peer.nics.iter().flat_map(|nic| addresses(nic).chain(of_networks(&nic.taken_addresses)));
+    let theirs: BTreeSet<Ipv6Addr> = theirs.map(|(ip, _)| ip).collect();
     let mut wires = Vec::new();
     for nic in here.nics.iter().filter(|nic| is_wired(nic)).take(WIRES_MAX) {
         let in_network = |wanted: &Ipv6Addr| {
@@ -61,7 +62,11 @@ impl Asked<'_> {
 
 /// The addresses of a NIC with the lengths of their prefixes; those of one link alone are on every wire.
 fn addresses(nic: &Nic) -> impl Iterator<Item = (Ipv6Addr, u8)> {
-    nic.addresses.iter().filter_map(|one| match one.address {
+    of_networks(&nic.addresses)
+}
+
+fn of_networks(all: &[NicAddress]) -> impl Iterator<Item = (Ipv6Addr, u8)> {
+    all.iter().filter_map(|one| match one.address {
         IpAddr::V6(ip)
             if ip.to_ipv4_mapped().is_none() && !ip.is_loopback() && !ip.is_unicast_link_local() =>
         {
@@ -78,7 +83,6 @@ fn network(address: Ipv6Addr, prefix_len: u8) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::NicAddress;
 
     fn host(address: &str, prefix_len: u8) -> Environment {
         let nic = Nic {
@@ -100,6 +104,10 @@ mod tests {
         };
         // Something is to be asked, and the NIC is not there.
         assert_eq!(unasked(&host("fd09::1", 64), &host("fd09::2", 64)), 1);
+        // So it is for one that the peer was given and does not use.
+        let mut taken = host("fd09::2", 64);
+        taken.nics[0].taken_addresses = std::mem::take(&mut taken.nics[0].addresses);
+        assert_eq!(unasked(&host("fd09::1", 64), &taken), 1);
         // Another network, this host's own address, one of every link, the other family, one without a network.
         assert_eq!(unasked(&host("fd09::1", 64), &host("fd09:0:0:1::2", 64)), 0);
         assert_eq!(unasked(&host("fd09::1", 64), &host("fd09::1", 64)), 0);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
 
 use super::netlink;
@@ -25,10 +25,26 @@ pub fn list() -> io::Result<Vec<Interface>> {
         let address = find(|a| if let AddressAttribute::Address(ip) = a { Some(*ip) } else { None });
         let interface = all.iter_mut().find(|one| one.index == message.header.index);
         if let (Some(address), Some(interface)) = (local.or(address), interface) {
-            interface.addresses.push((address, message.header.prefix_len));
+            let list = if is_taken(&message) && address.is_ipv6() {
+                &mut interface.taken_addresses
+            } else {
+                &mut interface.addresses
+            };
+            list.push((address, message.header.prefix_len));
         }
     }
     Ok(all)
+}
+
+/// Whether duplicate address detection found another device with the address (`dadfailed`). The kernel keeps it and neither answers for it nor
+/// sends from it.
+fn is_taken(message: &AddressMessage) -> bool {
+    let told = message
+        .attributes
+        .iter()
+        .find_map(|a| if let AddressAttribute::Flags(flags) = a { Some(*flags) } else { None });
+    told.is_some_and(|flags| flags.contains(AddressFlags::Dadfailed))
+        || message.header.flags.contains(AddressHeaderFlags::Dadfailed)
 }
 
 /// The names of all interfaces by number.
@@ -191,6 +207,21 @@ mod tests {
         assert_eq!(device("lent", &[("physfn", "")]), Some((true, None, None)));
         assert_eq!(functions_in(&folder.join("gone")), None);
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn an_address_that_another_device_had_is_taken_whichever_word_of_the_kernel_says_so() {
+        assert!(!is_taken(&AddressMessage::default()));
+        let tentative = AddressFlags::Tentative | AddressFlags::Permanent;
+        let told = |flags: AddressFlags| {
+            let mut message = AddressMessage::default();
+            message.attributes.push(AddressAttribute::Flags(flags));
+            is_taken(&message)
+        };
+        assert!(told(tentative | AddressFlags::Dadfailed) && !told(tentative));
+        let mut message = AddressMessage::default();
+        message.header.flags = AddressHeaderFlags::Dadfailed;
+        assert!(is_taken(&message));
     }
 
     #[test]

@@ -91,8 +91,10 @@ pub fn environment(host: &mut Environment) {
     trimmed(host);
     let mut left = ADDRESSES_MAX;
     for nic in &mut host.nics {
-        nic.addresses.truncate(left);
-        left -= nic.addresses.len();
+        for list in [&mut nic.addresses, &mut nic.taken_addresses] {
+            list.truncate(left);
+            left -= list.len();
+        }
     }
 }
 
@@ -173,12 +175,14 @@ mod tests {
         let nic = Nic {
             name: long(),
             speed_bits_per_s: Some(u64::MAX),
-            addresses: vec![address; 40],
+            addresses: vec![address; 25],
+            taken_addresses: vec![address; 15],
             ..Nic::default()
         };
         let mut host = Environment { hostname: Some(long()), nics: vec![nic; 600], ..Environment::default() };
         environment(&mut host);
-        let addresses: usize = host.nics.iter().map(|nic| nic.addresses.len()).sum();
+        let lists = host.nics.iter().flat_map(|nic| [nic.addresses.len(), nic.taken_addresses.len()]);
+        let addresses: usize = lists.sum();
         assert_eq!((host.nics.len(), addresses), (ENTRIES_MAX, ADDRESSES_MAX));
         assert!(
             host.nics[0].name.len() <= TEXT_BYTES_MAX + 3

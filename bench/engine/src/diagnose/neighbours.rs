@@ -1,13 +1,13 @@
-//! Who answers for the peer's addresses.
+//! Who answers for the peer's addresses, and which of its own a host does not use because somebody else had them.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use pathproof_model::code;
 use pathproof_model::told;
-use pathproof_model::{Environment, Finding, NodeId, ResultDoc, Severity};
+use pathproof_model::{Environment, Finding, Nic, NicAddress, NodeId, ResultDoc, Severity};
 
-use super::Rule;
+use super::{Rule, whose};
 
 pub(super) const RULES: &[Rule] = &[Rule { codes: &[code!("ADDRESS-DUPLICATE")], find: findings }];
 
@@ -22,6 +22,7 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
     for (node, other) in [(NodeId::CLIENT, NodeId::SERVER), (NodeId::SERVER, NodeId::CLIENT)] {
         let (Some(here), Some(there)) = (doc.environment(node), doc.environment(other)) else { continue };
+        found.extend(taken(doc, node, other));
         let owners: Vec<String> = there
             .nics
             .iter()
@@ -71,6 +72,55 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
     found
 }
 
+/// Addresses that the host `other` was given in a network of `node`, and that its kernel does not use because another device had them: whoever
+/// connects there meets that device, or nobody.
+fn taken(doc: &ResultDoc, node: NodeId, other: NodeId) -> Vec<Finding> {
+    let (Some(here), Some(there)) = (doc.environment(node), doc.environment(other)) else { return vec![] };
+    let answers = super::wires::told(doc).filter(|_| node == NodeId::CLIENT);
+    let of_nic = |nic: &Nic| {
+        let name = nic.name.clone();
+        nic.taken_addresses.iter().map(move |one| (name.clone(), *one)).collect::<Vec<_>>()
+    };
+    let all = there.nics.iter().filter(|nic| nic.up != Some(false)).flat_map(of_nic);
+    let leading = all.filter(|(_, one)| leads_to(here, *one));
+    leading
+        .map(|(name, NicAddress { address, prefix_len })| {
+            let heard = answers.into_iter().flat_map(|wires| &wires.answers);
+            let heard = heard.filter(|answer| answer.address == address && !answer.macs.is_empty());
+            let heard: Vec<String> = heard
+                .map(|answer| format!("; on {} {} answers for it", answer.nic, answer.macs.join(" and ")))
+                .collect();
+            let said = format!(
+                "{}'s {name} was given {address}, which another device had already (duplicate address detection failed: `dadfailed` in `ip address`), so \
+                 that its kernel does not use it{}",
+                whose(other),
+                heard.concat()
+            );
+            let mut finding = Finding::new("ADDRESS-DUPLICATE", said).with_severity(Severity::Error);
+            finding.meaning = "A host asked whether anybody has one of its addresses before it used it, and somebody did. Its kernel keeps the address in the list and \
+                               neither answers for it nor sends from it: who connects to it reaches the other device, or nobody."
+                .into();
+            let finding = finding.with_next(format!(
+                "Find the device that has it (ip neigh show to {address}; the switches' tables say behind which port its hardware address is) and give \
+                 one of the two another address. `ip -6 address show dadfailed` lists such addresses; `ip address del {address}/{prefix_len} dev NIC` and \
+                 `ip address add {address}/{prefix_len} dev NIC` let that kernel ask again."
+            ));
+            finding.tell(told::ADDRESS, address)
+        })
+        .collect()
+}
+
+/// Whether a host has a NIC in the network of an address, by one of its own that holds for more than one link.
+fn leads_to(here: &Environment, taken: NicAddress) -> bool {
+    let is_of_a_link = match taken.address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    let wired = here.nics.iter().filter(|nic| nic.up != Some(false) && !nic.is_loopback());
+    let mut own = wired.flat_map(|nic| nic.addresses.iter().chain(&nic.taken_addresses));
+    !is_of_a_link && own.any(|own| own.prefix_len > 0 && own.shares_network(taken.address))
+}
+
 /// Whether one hardware address alone was heard to answer for an address, on every NIC and all the time, and the kernel is not known to have
 /// sent to another.
 fn stands_in(here: &Environment, address: IpAddr, heard: &[Heard<'_>], used: &[Heard<'_>]) -> bool {
@@ -117,7 +167,7 @@ mod tests {
     use pathproof_model::environment::PeerRoute;
     use pathproof_model::evidence::NeighbourActivity;
     use pathproof_model::{
-        End, Evidence, LaneResult, LaneRole, Nic, Node, Step, StepKind, Tool, WireAnswer, Wires,
+        End, Evidence, LaneResult, LaneRole, Node, Step, StepKind, Tool, WireAnswer, Wires,
     };
 
     /// A client that asked for 192.0.2.2, which a NIC with the address `…:02` of the peer's has, and heard `macs`.
@@ -224,6 +274,45 @@ mod tests {
         assert_eq!(told(&[stranger], Some(stranger)), [Severity::Info]);
         assert_eq!(told(&[stranger], Some(own)), [Severity::Warning]);
         assert_eq!(told(&[stranger, own], Some(stranger)), [Severity::Error]);
+    }
+
+    #[test]
+    fn an_address_that_its_own_kernel_does_not_use_is_an_error_where_it_leads_to_the_other_end() {
+        let at = |address: &str| NicAddress { address: address.parse().unwrap(), prefix_len: 64 };
+        let told = |own: &str, taken: &str, change: fn(&mut ResultDoc)| {
+            let mut doc = document(&[], None);
+            let nic = Nic { name: "e1".into(), addresses: vec![at(own)], ..Nic::default() };
+            doc.nodes[0].environment.as_mut().unwrap().nics.push(nic);
+            let there = &mut doc.nodes[1].environment.as_mut().unwrap().nics[0];
+            there.name = "e1".into();
+            there.taken_addresses.push(at(taken));
+            let answer = WireAnswer {
+                nic: "e1".into(),
+                address: at(taken).address,
+                shares_network: true,
+                macs: vec!["02:00:00:00:00:99".into()],
+            };
+            doc.steps[0].detail.wires = Some(Wires { answers: vec![answer], unasked: vec![] });
+            change(&mut doc);
+            findings(&doc)
+        };
+        let all = told("fd09:1::1", "fd09:1::2", |_| {});
+        let [found] = &all[..] else { panic!("{all:?}") };
+        assert_eq!((found.code.as_str(), found.severity), ("ADDRESS-DUPLICATE", Severity::Error));
+        for part in ["the peer's e1 was given fd09:1::2", "dadfailed", "on e1 02:00:00:00:00:99 answers"] {
+            assert!(found.evidence.contains(part), "{part} is missing in {}", found.evidence);
+        }
+        assert!(found.next.contains("ip address del fd09:1::2/64"), "{}", found.next);
+        assert_eq!(found.told(told::ADDRESS), Some(at("fd09:1::2").address));
+        // Another network, an address of every link, a NIC that is down at either end.
+        assert_eq!(told("fd09:2::1", "fd09:1::2", |_| {}), vec![]);
+        assert_eq!(told("fe80::1", "fe80::2", |_| {}), vec![]);
+        let here: fn(&mut ResultDoc) =
+            |doc| doc.nodes[0].environment.as_mut().unwrap().nics[0].up = Some(false);
+        let there: fn(&mut ResultDoc) =
+            |doc| doc.nodes[1].environment.as_mut().unwrap().nics[0].up = Some(false);
+        assert_eq!(told("fd09:1::1", "fd09:1::2", here), vec![]);
+        assert_eq!(told("fd09:1::1", "fd09:1::2", there), vec![]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Whether the port that a role needs carries what other ports carry: what limits a rate may look at the port.
 //!
 //! A stream over that port that carried little is held against one like it over the session's own port, and tried once more: only what comes again
-//! beside that is said to be the port's. It accuses none where hosts were busy, and says that it is open then; it refuses to speak where packets
-//! are lost on the path as it is. What is lost over that port alone is told as well, and a busy host does not lose segments on the way.
+//! beside that is said to be the port's. It accuses none where hosts were busy, and says that it is open then, but where the port carried next to
+//! nothing twice: no host is as busy as that and quick in between. It refuses to speak where packets are lost on the path as it is. What is lost over that port alone is told as well, and a busy host does not lose segments on the way.
 
 use pathproof_model::code;
 use pathproof_model::judge::repeats::{Repeats, lost_segments};
@@ -20,6 +20,8 @@ use super::{Carried, between, is_looped, lanes, lost, streams};
 
 /// Of what the other port carried: less is no chance between two streams that are alike.
 const UNLIKE: f64 = 0.35;
+/// Of what the other port carried: less is nothing, and twice nothing around one stream that is carried is no busy host's doing.
+const NOTHING_SHARE: f64 = 0.01;
 /// Who sends so much again is thrown away rather than queued.
 const THROWN_SHARE: f64 = 0.05;
 /// Of what goes over a port at least so much must be lost, ...
@@ -116,11 +118,14 @@ impl<'a> Asked<'a> {
         }
         let most = one.max(two);
         let thrown = Repeats::of(again).map(Repeats::share).filter(|share| *share >= THROWN_SHARE);
+        let nothing = is_nothing(one, beside) && is_nothing(two, beside);
+        let why = if nothing {
+            "the connection opens, and what it carries is lost"
+        } else {
+            "what is above some rate is thrown away"
+        };
         let how = thrown.map_or_else(String::new, |share| {
-            format!(
-                ", and {:.0} % of what it sent was sent again: what is above some rate is thrown away",
-                share * 100.0
-            )
+            format!(", and {:.0} % of what it sent was sent again: {why}", share * 100.0)
         });
         let said = format!(
             "{}: over {} ({}) one connection carried {} and, tried again, {}, and over the session's own port in between {}, between the same two \
@@ -132,7 +137,8 @@ impl<'a> Asked<'a> {
             BitsPerSecond(two),
             BitsPerSecond(beside)
         );
-        if let Some(step) = [first, again, own].into_iter().find(|step| was_busy(step)) {
+        let busy = [first, again, own].into_iter().find(|step| was_busy(step));
+        if let Some(step) = busy.filter(|_| !nothing) {
             let what = format!("whether {} is slow", self.port.name());
             let open = busy::left_open(step, &said, &what, &[code!("PORT-SLOW")]);
             return Some(open.tell(told::DIRECTION, self.way));
@@ -245,7 +251,11 @@ fn is_slower(one: &Step, other: Option<u64>) -> bool {
 }
 
 fn crawls(one: u64, other: u64) -> bool {
-    one as f64 <= other as f64 * UNLIKE
+    other > 0 && one as f64 <= other as f64 * UNLIKE
+}
+
+fn is_nothing(one: u64, other: u64) -> bool {
+    other > 0 && one as f64 <= other as f64 * NOTHING_SHARE
 }
 
 #[cfg(test)]
@@ -348,6 +358,35 @@ mod tests {
         assert_eq!(next(&doc).map(|spec| spec.port), Some(Some(Port::Smb)));
         doc.steps[4].summary.goodput_bits_per_s = Some(14_000_000);
         assert_eq!((next(&doc), finding(&doc, Direction::Out)), (None, None));
+    }
+
+    #[test]
+    fn a_port_that_carried_nothing_twice_is_not_a_busy_hosts_doing() {
+        // As run: 0, 284.9 and 0 Mbit/s, while somebody waited for a processor for 47 % of the time.
+        let told = |short: &[(bool, u64)]| {
+            let mut doc = document(AnsweredBy::Agent, short);
+            for step in doc.steps.iter_mut().skip(3) {
+                let host = HostLoad {
+                    elapsed_ns: 1000,
+                    pressure_some_ns: Some(470),
+                    busiest_cpu_softirq_share: Some(0.1),
+                    ..HostLoad::default()
+                };
+                step.evidence = vec![Evidence { host: Some(host), ..Evidence::default() }];
+            }
+            finding(&doc, Direction::Out).map(|found| found.code)
+        };
+        for rate in [0, 2] {
+            assert_eq!(
+                told(&[(true, rate), (false, 285), (true, 0)]).as_deref(),
+                Some("PORT-SLOW"),
+                "{rate}"
+            );
+        }
+        // Little is open, once nothing is, and nothing beside nothing says nothing.
+        assert_eq!(told(&[(true, 9), (false, 285), (true, 9)]).as_deref(), Some("HOST-BUSY"));
+        assert_eq!(told(&[(true, 0), (false, 285), (true, 9)]).as_deref(), Some("HOST-BUSY"));
+        assert_eq!(told(&[(true, 0), (false, 0), (true, 0)]), None);
     }
 
     #[test]
