@@ -194,8 +194,11 @@ fn one(doc: &ResultDoc, direction: Direction) -> Option<PacketRate> {
     })
 }
 
+/// A node and one of its NICs.
+type Place<'a> = (NodeId, &'a str);
+
 /// The host that sends and the one that receives, each with the NIC that its packets go by.
-fn ends(step: &Step, direction: Direction) -> Option<((NodeId, &str), (NodeId, &str))> {
+fn ends(step: &Step, direction: Direction) -> Option<(Place<'_>, Place<'_>)> {
     let path = path(step)?;
     let (here, there) = ((NodeId::CLIENT, &path.local_nic[..]), (NodeId::SERVER, &path.remote_nic[..]));
     Some(match direction {

@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_soak_is_drawn_over_its_time_and_what_was_not_measured_breaks_the_line() {
         let slot = |number: u64, sent, lost| {
-            let probed = (number % 2 == 0).then_some(SoakRange::of(5_000_000_000));
+            let probed = number.is_multiple_of(2).then_some(SoakRange::of(5_000_000_000));
             let times = SoakTimes { p50_max: 40_000, p99_max: 900_000, ..SoakTimes::default() };
             let response_ns = (sent > 0).then_some(times);
             let figures =

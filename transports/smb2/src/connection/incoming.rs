@@ -62,7 +62,8 @@ impl<P: MessagePipe> Connection<P> {
             }
         };
         self.unrelated = 0;
-        if !(part.is_first && next == 0) && !asked.in_compound {
+        let alone = part.is_first && next == 0;
+        if !alone && !asked.in_compound {
             return Err(self.wire(stage, Header::compounded()));
         }
         if header.flags & FLAG_RESPONSE == 0 || header.command != asked.command {

@@ -111,6 +111,9 @@ pub fn serve(fault: Fault) -> (SocketAddr, Arc<Mutex<Option<Vec<u8>>>>) {
     (address, file)
 }
 
+/// Where a write lies that is not carried out yet, and its bytes.
+type Unwritten = (usize, Vec<u8>);
+
 struct Server {
     stream: TcpStream,
     fault: Fault,
@@ -118,7 +121,7 @@ struct Server {
     /// It has vanished.
     gone: Arc<AtomicBool>,
     /// The WRITE that it has not carried out yet: where, and what.
-    late: Arc<Mutex<Option<(usize, Vec<u8>)>>>,
+    late: Arc<Mutex<Option<Unwritten>>>,
     writes: u32,
     signer: Option<Signer>,
     hello: Vec<u8>,
