@@ -17,6 +17,7 @@ mod both_ways;
 mod busy;
 mod contend;
 mod expected;
+mod full;
 mod growth;
 mod held;
 mod link;

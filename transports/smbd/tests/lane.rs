@@ -172,7 +172,7 @@ fn who_waits_for_an_answer_is_not_woken_by_the_end_of_a_send() {
         (made.now().since(begin), count)
     };
     let (prompt, told) = waited(SendReports::Prompt);
-    assert!(prompt < LONG && told == 1, "{prompt:?}");
+    assert!(prompt < LONG && told == 1, "{told} after {prompt:?}");
     let (lazy, told) = waited(SendReports::Lazy);
     assert!(lazy >= LONG && told == 1, "{lazy:?}");
     let (late, told) = waited(SendReports::Late);

@@ -271,7 +271,7 @@ mod tests {
             step.evidence = vec![end(NodeId::CLIENT, "e1", (40, 9)), end(NodeId::SERVER, theirs, (36, 40))];
             step.detail.paths = Some(vec![carries, silent]);
             let mut doc = ResultDoc::new(Tool::default(), "");
-            doc.steps = vec![step, paced(None, Some(3))];
+            doc.steps = vec![step, paced(Some(3), None)];
             codes(&doc)
         };
         assert_eq!(told("e1"), ["PATH-ONE-WAY"]);

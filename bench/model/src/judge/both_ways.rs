@@ -1,6 +1,7 @@
 //! Both directions at once against what each carries alone.
 
 use super::busy::unless_busy;
+use super::full::full_host;
 use super::link::nics_of;
 use super::names;
 use super::traffic::looped;
@@ -8,13 +9,6 @@ use crate::units::BitsPerSecond;
 use crate::{Check, Criteria, Direction, End, FollowUp, NodeId, ResultDoc, Step, StepSpec, Unit};
 
 const NAME: &str = names::BOTH_WAYS_SHARE;
-/// From so many cores on, the lanes of an end can be what a host has.
-const OWN_CORES: f64 = 0.7;
-/// From so much of the time of all its processors on, a host is full.
-const FULL_SHARE: f64 = 0.85;
-/// The same of the one that is busiest: a single core can be the limit.
-const FULL_CORE_SHARE: f64 = 0.95;
-
 /// Streams in both directions at once, and the best of each alone.
 #[derive(Clone, Copy, Debug)]
 pub struct BothWays<'a> {
@@ -74,29 +68,6 @@ impl BothWays<'_> {
             hosts.explain_rate(share, share_min) && (hosts.occupied() || hosts.more_than(&self.like))
         })
     }
-}
-
-/// Why the hosts themselves are the limit of a step, where their lanes take what processors there are.
-pub(super) fn full_host(step: &Step) -> Option<String> {
-    let ends = [(NodeId::CLIENT, "this host"), (NodeId::SERVER, "the peer")];
-    ends.into_iter().find_map(|(node, name)| {
-        let cores = cores(step, node)?;
-        let load = step.evidence(node).and_then(|evidence| evidence.host.as_ref());
-        let over = |share: Option<f64>, limit: f64| share.is_none_or(|share| share >= limit);
-        let busy = load.and_then(|load| load.busy_share);
-        let busiest = load.and_then(|load| load.busiest_cpu_share);
-        let full = over(busy, FULL_SHARE) || over(busiest, FULL_CORE_SHARE);
-        (cores >= OWN_CORES && full)
-            .then(|| format!("the processors of {name} are the limit, its lanes take {cores:.1} cores"))
-    })
-}
-
-/// The cores that the lanes of an end took.
-fn cores(step: &Step, node: NodeId) -> Option<f64> {
-    let own = || step.own_lanes().filter(|lane| lane.end.node() == node);
-    let cpu_ns: u64 = own().map(|lane| lane.cpu_ns).sum::<Option<u64>>()?;
-    let window_ns = own().map(|lane| lane.window_ns).max().filter(|window| *window > 0)?;
-    Some(cpu_ns as f64 / window_ns as f64)
 }
 
 /// What a stream was asked for that could take what the path has: one of the plan, or one that followed it up for `why`.

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::both_ways::full_host;
 use super::busy::{could_explain_median, could_explain_rate, pressed_step, unless_busy};
+use super::full::full_host;
 use super::held::held_by_end;
 use super::names;
 use super::repeats::{Repeats, dropped_at_home, excused};

@@ -105,7 +105,7 @@ fn advice(path: &MtuPath, node: NodeId, room_bytes: Option<u64>) -> String {
     commands.advice(CODE, &lead).filter(|_| is_little).unwrap_or_else(|| {
         format!(
             "Look at {at} for what takes the room in which fragments wait to become whole ({high}; FRAG in /proc/net/sockstat says how much is taken), and, \
-             where there is room, for pieces that overlap: something on the way cuts them anew."
+             where there is room, for pieces that overlap: something on the way cuts them again."
         )
     })
 }
