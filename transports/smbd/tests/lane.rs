@@ -152,7 +152,7 @@ fn pair_with_receives(made: &mut Simulated, send_reports: SendReports) -> Pair {
     let receives: Vec<Op> = (0..4).map(|at| Op::recv(at, RegionId(0), 4096, 64)).collect();
     assert_eq!(pair.b.submit(&receives).unwrap(), 4);
     let mut none = Vec::with_capacity(8);
-    for _ in 0..20 {
+    for _ in 0..2000 {
         pair.a.poll(&mut none, Wait::AtMost(Duration::from_micros(10))).unwrap();
         pair.b.poll(&mut none, Wait::AtMost(Duration::from_micros(10))).unwrap();
     }
