@@ -17,7 +17,6 @@ use pathproof_model::{Finding, ResultDoc, Severity, code, judge_into, lift};
 const OF_NO_RUN: &[(Code, &str)] = &[
     (code!("HOST-CORE-BOUND"), "whether a processor bounds one connection of a round is chance"),
     (code!("HOST-QUEUE"), "no network of tests/truth makes a queue of a host's own stand"),
-    (code!("HOST-STOPS"), "no round of tests/truth with a program that is stopped is kept yet"),
     (code!("HOST-STARVED"), "only the host beneath a virtual machine takes time away from it"),
     (code!("NIC-DCB-ODD"), "hardware: priorities of a NIC"),
     (code!("NIC-DISCARDS"), "hardware: counters of a driver"),
@@ -26,8 +25,6 @@ const OF_NO_RUN: &[(Code, &str)] = &[
     (code!("NIC-PAUSED"), "hardware: pause frames"),
     (code!("NIC-PAUSES"), "hardware: pause frames"),
     (code!("NIC-POLICED"), "a cloud's platform"),
-    (code!("PATH-TCP-FILTERED"), "no run over a path that drops the connections of one family is kept yet"),
-    (code!("PAYLOAD-CORRUPT"), "no run over a path that changes bytes is kept yet"),
     (
         code!("PORT-REFUSED"),
         "networks refuse a port on the session's NIC, which the step of ports tells itself",
