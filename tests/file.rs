@@ -471,7 +471,7 @@ fn what_cannot_be_is_refused_before_anybody_is_asked() {
         (run(share, &password, &["--depth", "0"]), "--depth"),
         (run(share, &password, &["--file-size", "4MiB"]), "--file-size"),
         (run(share, &password, &["--channels", "2"]), "--over tcp is one connection"),
-        (run(share, &password, &["--invalidate"]), "memory for RDMA: --over smbd"),
+        (run(share, &password, &["--invalidate"]), "memory for RDMA; add --over smbd"),
         (
             run(share, &password, &["--over", "multi", "--tcp-first"]),
             "channels of SMB Direct; add --over smbd",

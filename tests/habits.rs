@@ -152,7 +152,7 @@ fn a_natural_mistake_is_answered_with_what_to_type() {
         (&["check", NOBODY, "--duration", "5"], "pathproof bench stream --help"),
         (&["check", "127.0.0.1", "-p", "5000"], "pathproof check 127.0.0.1:5000"),
         (&["check", NOBODY], "`pathproof serve`"),
-        (&["check", "no-such-host.invalid"], "getent hosts"),
+        (&["check", "no-such-host.invalid"], "getent ahosts"),
         (&["check", "fe80::1"], "fe80::1%NIC"),
         (&["check", "203.0.113.1"], "--key-file FILE"),
         (&["bench", "stream", NOBODY, "--size", "1X"], "KiB"),

@@ -125,8 +125,13 @@ fn smbclient_without_the_password_gets_nothing() {
         client.args(["//127.0.0.1/sink", "-p", &port, "-c", "ls"]).args(arguments);
         let refused = run_within(client, Duration::from_secs(60));
         assert!(!refused.status.success(), "{arguments:?}: {}", said(&refused));
-        let known =
-            ["NT_STATUS_LOGON_FAILURE", "NT_STATUS_ACCOUNT_LOCKED_OUT", "NT_STATUS_CONNECTION_DISCONNECTED"];
+        // Where the sink hangs up, what the client had sent meanwhile decides which of two words it has for that.
+        let known = [
+            "NT_STATUS_LOGON_FAILURE",
+            "NT_STATUS_ACCOUNT_LOCKED_OUT",
+            "NT_STATUS_CONNECTION_DISCONNECTED",
+            "NT_STATUS_CONNECTION_RESET",
+        ];
         assert!(known.iter().any(|name| said(&refused).contains(name)), "{arguments:?}: {}", said(&refused));
     }
 }

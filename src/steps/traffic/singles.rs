@@ -352,9 +352,17 @@ mod tests {
         sum_up_together(&mut doc);
         let alone = doc.steps[3].detail.alone.clone().expect("it was held against each alone");
         assert_eq!((alone.sum_bits_per_s, alone.share_of_sum), (Some(1900), Some(0.5)));
-        // What is short by itself accuses no path: nothing here shows that the path was the limit.
+        // What is short by itself accuses no path, and is no pass: nothing here shows what the limit was.
         let check = pathproof_model::judge::nics_together(&doc.steps[3], 0.8).expect("it is told");
-        assert_eq!(check.outcome, pathproof_model::Outcome::NotJudged);
+        assert_eq!(check.outcome, pathproof_model::Outcome::Inconclusive);
+        // It was asked again where it fell short, once; the better try counts.
+        doc.steps[3].detail.alone = None;
+        let again = |doc: &ResultDoc| together_again(doc, "e0", &nics).is_some();
+        assert!(again(&doc));
+        doc.steps.push(both_ways(&["e0", "e1"], [900, 850]));
+        assert!(!again(&doc));
+        sum_up_together(&mut doc);
+        assert!(doc.steps[3].detail.alone.is_none() && doc.steps[4].detail.alone.is_some());
     }
 
     #[test]
