@@ -156,7 +156,7 @@ pub fn together(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec>
 pub fn together_again(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec> {
     /// As the built-in limit of the verdict.
     const SUM_SHARE_MIN: f64 = 0.8;
-    let all = that_carry(doc, own, nics);
+    let all = apart(doc, that_carry(doc, own, nics));
     let alone = |nic: &String| carried(&doc.steps[made_over(doc, std::slice::from_ref(nic))?]);
     let sum: u64 = all.iter().map(alone).sum::<Option<u64>>()?;
     let tried: Vec<&Step> = doc.steps.iter().filter(|step| is_together(step)).collect();
