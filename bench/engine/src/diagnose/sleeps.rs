@@ -13,7 +13,7 @@ use pathproof_model::units::Nanoseconds;
 use pathproof_model::{End, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Step};
 
 use super::{FAR_NS, Rule, both_hosts, busy, hosts, ip_of, lost, planned, pressed, round_trips};
-use crate::networks::ways;
+use crate::networks::ways_of_both_families;
 
 /// The shortest retransmission timer of a kernel on a short path is 200 ms, of Linux as of Windows, and a loss probe of a single segment waits
 /// for as long.
@@ -209,7 +209,8 @@ fn beside(doc: &ResultDoc) -> Vec<Finding> {
     let Some((_, trips)) = round_trips(doc).filter(|_| !lost(doc, None) && !hosts::stands_still(doc)) else {
         return vec![];
     };
-    let ways = both_hosts(doc).map_or_else(Vec::new, |(client, server)| ways(client, server));
+    let ways =
+        both_hosts(doc).map_or_else(Vec::new, |(client, server)| ways_of_both_families(client, server));
     let records = planned(doc)
         .flat_map(|step| step.detail.left_silent.iter().flatten().map(move |record| (step, record)));
     let told = records.filter_map(|(step, record)| {
@@ -506,6 +507,37 @@ mod tests {
             (&[], &[410, 405, 408, 407]),
         ] {
             assert_eq!(told(used_ms, after_ms), [], "{used_ms:?} {after_ms:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_network_that_sleeps_is_told_with_its_nic_whatever_its_family() {
+        use pathproof_model::{Environment, Nic, NicAddress, Node};
+        let nic_of = |subnet: &str| {
+            let mut step = silent([&[1; 4], &[1; 4]], Some([5, 4]), false);
+            step.detail.left_silent = Some(vec![SilentRecord {
+                direction: Direction::Out,
+                subnet: Some(subnet.into()),
+                tried: vec![],
+                used_answered_ns: vec![412 * MS, 408 * MS, 411 * MS, 409 * MS],
+            }]);
+            let at = |address: String, prefix_len: u8| NicAddress {
+                address: address.parse().unwrap(),
+                prefix_len,
+            };
+            let host = |last: u8| {
+                let addresses = vec![at(format!("10.9.1.{last}"), 24), at(format!("fd09:1::{last}"), 64)];
+                let nic = Nic { name: format!("e{last}"), addresses, ..Nic::default() };
+                Some(Environment { nics: vec![nic], ..Environment::default() })
+            };
+            let nodes = vec![Node::here(host(1)), Node::agent("b", host(2))];
+            let steps = vec![step, trips(60)];
+            let found = findings(&ResultDoc { steps, nodes, ..ResultDoc::new(Tool::default(), "") });
+            assert_eq!(found.len(), 1, "{found:?}");
+            found[0].told(told::LOCAL_NIC)
+        };
+        for subnet in ["10.9.1.0/24", "fd09:1::/64"] {
+            assert_eq!(nic_of(subnet).as_deref(), Some("e1"), "{subnet}");
         }
     }
 
