@@ -61,11 +61,10 @@ fn astray(step: &Step, over_ipv6: bool) -> Option<Astray> {
     [(NodeId::CLIENT, NodeId::SERVER), (NodeId::SERVER, NodeId::CLIENT)].into_iter().find_map(
         |(end, other)| {
             let (came, of) = (udp(end)?.no_port?, udp(other)?.sent?);
-            (came >= FEW && came.saturating_mul(4) >= of.saturating_mul(3)).then_some(Astray {
-                end,
-                came,
-                of,
-            })
+            // Where far more came than the other end sent, it is others who ask at ports that are closed.
+            let most = came.saturating_mul(4) >= of.saturating_mul(3);
+            let own = came.saturating_mul(3) <= of.saturating_mul(4);
+            (came >= FEW && most && own).then_some(Astray { end, came: came.min(of), of })
         },
     )
 }
@@ -257,6 +256,14 @@ mod tests {
         assert_eq!(findings(&doc), vec![]);
         let found = astray(&doc.steps[0], false).unwrap();
         assert_eq!((found.end, found.came, found.of), (NodeId::SERVER, 16, 16));
+        // What third hosts send to ports that are closed was not sent by the other end, which sent nothing or little; one of them is.
+        for sent in [0, 10] {
+            doc.steps[0].evidence = vec![counts(NodeId::CLIENT, sent, 0), counts(NodeId::SERVER, 8, 30)];
+            assert!(astray(&doc.steps[0], false).is_none(), "{sent}");
+            assert_eq!(findings(&doc).len(), 1, "{sent}");
+        }
+        doc.steps[0].evidence = vec![counts(NodeId::CLIENT, 16, 0), counts(NodeId::SERVER, 8, 17)];
+        assert_eq!(astray(&doc.steps[0], false).map(|found| found.came), Some(16));
         // A few late ones are no explanation of a silence.
         doc.steps[0].evidence = vec![counts(NodeId::CLIENT, 160, 0), counts(NodeId::SERVER, 8, 3)];
         assert_eq!(findings(&doc).len(), 1);

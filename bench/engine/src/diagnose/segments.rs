@@ -66,12 +66,17 @@ fn stripped(doc: &ResultDoc) -> Option<Finding> {
 fn unusable(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     /// Where they are what they should be, losses by the hundred make none.
     const MANY: u64 = 10;
+    /// So many times fewer may be those of others.
+    const OTHERS: u64 = 4;
     let end = if way == Direction::Out { End::Client } else { End::Server };
     let (node, sent) = (end.node(), discarded(doc, end)?);
-    if sent.acknowledgements < MANY || sent.timeouts == 0 || sent.again == 0 {
+    // What other connections of a busy host throw away they throw away beside steps that lose nothing as well.
+    let of_others = sent.of_others.saturating_mul(OTHERS) >= sent.acknowledgements;
+    if sent.acknowledgements < MANY || sent.timeouts == 0 || sent.again == 0 || of_others {
         return None;
     }
-    let other = discarded(doc, end.other()).is_some_and(|other| other.acknowledgements == 0);
+    let other = discarded(doc, end.other());
+    let other = other.is_some_and(|other| other.acknowledgements == 0 && other.of_others == 0);
     let said = format!(
         "{}: {} threw away {} selective acknowledgements, which name nothing that it has sent (TCPSACKDiscard), sent {} segments again and waited \
          for a timer {} times{}",
@@ -100,11 +105,14 @@ fn unusable(doc: &ResultDoc, way: Direction) -> Option<Finding> {
 #[derive(Default)]
 struct Discarded {
     acknowledgements: u64,
+    /// Those of steps in which no lane sent anything again: nothing was missing of what it sent, so that they were meant for others of that host.
+    of_others: u64,
     again: u64,
     timeouts: u64,
 }
 
-/// Over the steps in which lanes of `end` sent with selective acknowledgements; `None` where none did, or nobody counted.
+/// Over the steps in which lanes of `end` sent with selective acknowledgements; `None` where none did, or nobody counted. The kernel counts them
+/// for the whole host.
 fn discarded(doc: &ResultDoc, end: End) -> Option<Discarded> {
     let mut sum: Option<Discarded> = None;
     for step in measured(doc) {
@@ -116,10 +124,13 @@ fn discarded(doc: &ResultDoc, end: End) -> Option<Discarded> {
         });
         let (Some(_), Some((acknowledgements, tcp))) = (with_sack.peek(), counted) else { continue };
         let sum = sum.get_or_insert_default();
-        if acknowledgements > 0 {
-            let again = with_sack.filter_map(|one| one.counts.retransmitted_segments);
+        let again = with_sack.filter_map(|one| one.counts.retransmitted_segments);
+        let again = again.fold(0, u64::saturating_add);
+        if acknowledgements > 0 && again == 0 {
+            sum.of_others = sum.of_others.saturating_add(acknowledgements);
+        } else if acknowledgements > 0 {
             sum.acknowledgements = sum.acknowledgements.saturating_add(acknowledgements);
-            sum.again = again.fold(sum.again, u64::saturating_add);
+            sum.again = sum.again.saturating_add(again);
             sum.timeouts = sum.timeouts.saturating_add(tcp.timeouts.unwrap_or(0));
         }
     }
@@ -512,6 +523,32 @@ mod tests {
         assert_eq!(told(Some(true), Some(60), 0, 0), []);
         assert_eq!(told(Some(true), None, 4, 0), []);
         assert_eq!(told(Some(false), Some(60), 4, 0), []);
+    }
+
+    #[test]
+    fn what_other_connections_of_a_host_throw_away_tells_nothing_of_the_path() {
+        let step = |again: u64, discarded: u64| {
+            let counts =
+                ConnectionCounts { retransmitted_segments: Some(again), ..ConnectionCounts::still() };
+            let connection =
+                Connection { selective_acknowledgements: Some(true), counts, ..Connection::default() };
+            let mut step = Step::new(StepKind::Stream, "tcp stream");
+            step.lanes = vec![LaneResult {
+                end: End::Client,
+                role: LaneRole::Send,
+                connection: Some(connection),
+                ..LaneResult::default()
+            }];
+            let counted = TcpOptionCounts { sack_discarded: Some(discarded), ..TcpOptionCounts::still() };
+            step.evidence = vec![evidence(End::Client, counted, 4)];
+            step
+        };
+        // Beside a step in which nothing had to be sent again.
+        let told = |quiet: u64| {
+            let steps = vec![step(40, 60), step(0, quiet)];
+            options(&ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") }).len()
+        };
+        assert_eq!([told(0), told(3), told(15), told(60)], [1, 1, 0, 0]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{Carried, LINK_SHARE, core, held_by_window, is_looped};
 
 /// Such a part of what arrives and more is worth a word.
 const SHARE: f64 = 0.25;
-/// What arrives at two hosts is sent to both where the smaller is such a part of the larger.
+/// What arrives at two hosts may be sent to both where the smaller is such a part of the larger: two servers with as much work each look like that, too.
 const ALIKE: f64 = 0.7;
 /// Headers of a segment and what comes with it, so that none of the run's own is taken for another's.
 const HEADERS_BYTES: u64 = 100;
@@ -50,7 +50,8 @@ pub(super) fn finding(doc: &ResultDoc, best: Carried<'_>, way: Direction) -> Opt
         .is_some_and(|there| there.min(others) as f64 >= there.max(others) as f64 * ALIKE);
     let beside = if to_all {
         format!(
-            "and the port of {} as much: other traffic that is sent to everybody (broadcast, multicast, or flooded by a switch) takes that part of every port",
+            "and the port of {} as much: traffic that is sent to everybody (broadcast, multicast, or flooded by a switch), or other work of both hosts, \
+             takes that part of each port",
             whose(sender)
         )
     } else {
@@ -187,6 +188,7 @@ mod tests {
             "e0 of the peer received 69.8 Mbit/s of others",
             "port of this host as much",
             "broadcast",
+            "or other work of both hosts",
         ] {
             assert!(found.evidence.contains(part), "{part} is missing in {}", found.evidence);
         }
