@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pathproof_api::{
@@ -17,6 +18,7 @@ use pathproof_api::{
     SendReports, Transport, TransportError, Wait, WaitMode,
 };
 use pathproof_rdma::ffi::{LoadError, VerbsLibrary};
+use pathproof_rdma::offer::Address;
 use pathproof_rdma::transport::options::{REGISTRATION, Registration};
 use pathproof_rdma::{RdmaTransport, Sysfs};
 use pathproof_sys::clock::RealClock;
@@ -321,6 +323,22 @@ fn a_message_waits_for_a_receive_at_the_peer() {
         drop(lane);
         assert_eq!(fake.state().open_objects, 0);
     }
+}
+
+#[test]
+fn a_message_that_is_not_valid_uses_up_no_receive_at_the_peer() {
+    let Some(fake) = Fake::new("credit-kept") else { return };
+    let (prepared, id) = fake.prepared(&spin()).unwrap();
+    let offer = prepared.offer();
+    let cell = Address::decode(&offer.0).unwrap().credit_base as usize as *const AtomicU64;
+    let mut lane = prepared.connect(&offer, Duration::from_secs(1)).unwrap();
+    // SAFETY: an aligned word of the lane's own memory, which lives as long as the lane; everybody reaches it by atomics.
+    unsafe { &*cell }.store(1, Ordering::Relaxed);
+    for _ in 0..3 {
+        assert!(lane.submit(&[Op::send(1, id, 1 << 20, 64)]).is_err(), "it lies outside the region");
+    }
+    assert_eq!(lane.submit(&[Op::send(2, id, 0, 64)]).unwrap(), 1);
+    assert_eq!(lane.submit(&[Op::send(3, id, 0, 64)]).unwrap(), 0, "the peer had one receive");
 }
 
 #[test]
