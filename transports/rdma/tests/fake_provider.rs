@@ -62,6 +62,7 @@ struct State {
     posts: c_int,
     polls: c_int,
     max_qp_wr: c_int,
+    notify_errno: c_int,
 }
 
 /// One instance of the double with its own state: every test loads its own copy of the file.
@@ -440,6 +441,16 @@ fn a_lane_that_sleeps_until_its_answer_is_ended_by_who_watches_over_it() {
     // The lane is gone: there is nothing to be stopped any more.
     stopper.stop();
     stopper.look();
+}
+
+#[test]
+fn a_device_that_announces_nothing_ends_a_wait_at_once() {
+    let Some(fake) = Fake::new("announce") else { return };
+    let (mut lane, id) = fake.lane(&LaneSpec { send_reports: SendReports::Late, ..LaneSpec::default() });
+    assert_eq!(lane.submit(&[Op::recv(1, id, 0, 64)]).unwrap(), 1);
+    fake.state().notify_errno = libc::EIO;
+    let said = lane.poll(&mut Vec::with_capacity(8), Wait::AtMost(Duration::from_secs(5)));
+    assert!(said.unwrap_err().to_string().contains("announcement of completions on fake0"));
 }
 
 #[test]
