@@ -31,7 +31,8 @@ pub struct EventChannel {
     raw: NonNull<CmEventChannel>,
 }
 
-// SAFETY: librdmacm may be used from any thread; each channel is used by one lane only.
+// SAFETY: librdmacm may be used from several threads at once: the kernel gives each event to one of them, and an identifier is destroyed
+// once all that were taken of its events are acknowledged. That matters where somebody watches over a lane that sleeps.
 unsafe impl Send for EventChannel {}
 // SAFETY: as above.
 unsafe impl Sync for EventChannel {}

@@ -93,6 +93,11 @@ impl Credit {
         self.used += 1;
     }
 
+    /// A message that was booked does not go.
+    pub(crate) fn give_back(&mut self) {
+        self.used = self.used.saturating_sub(1);
+    }
+
     /// Whether the peer should hear of `posted` receives now, `finished` of which are used up. Half a queue is told at once, so
     /// that the write costs little.
     #[inline]

@@ -303,7 +303,9 @@ impl Lane for RdmaLane {
                     break;
                 }
                 valid = self.stage_send(op, send_to);
-                if valid && !self.chunks.is_empty() {
+                if !valid {
+                    self.not_sent(op.verb);
+                } else if !self.chunks.is_empty() {
                     self.register_chunk(op, send_to)?;
                 }
                 send_to += u64::from(valid);

@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pathproof_api::{
@@ -17,6 +18,7 @@ use pathproof_api::{
     SendReports, Transport, TransportError, Wait, WaitMode,
 };
 use pathproof_rdma::ffi::{LoadError, VerbsLibrary};
+use pathproof_rdma::offer::Address;
 use pathproof_rdma::transport::options::{REGISTRATION, Registration};
 use pathproof_rdma::{RdmaTransport, Sysfs};
 use pathproof_sys::clock::RealClock;
@@ -60,6 +62,7 @@ struct State {
     posts: c_int,
     polls: c_int,
     max_qp_wr: c_int,
+    notify_errno: c_int,
 }
 
 /// One instance of the double with its own state: every test loads its own copy of the file.
@@ -324,6 +327,22 @@ fn a_message_waits_for_a_receive_at_the_peer() {
 }
 
 #[test]
+fn a_message_that_is_not_valid_uses_up_no_receive_at_the_peer() {
+    let Some(fake) = Fake::new("credit-kept") else { return };
+    let (prepared, id) = fake.prepared(&spin()).unwrap();
+    let offer = prepared.offer();
+    let cell = Address::decode(&offer.0).unwrap().credit_base as usize as *const AtomicU64;
+    let mut lane = prepared.connect(&offer, Duration::from_secs(1)).unwrap();
+    // SAFETY: an aligned word of the lane's own memory, which lives as long as the lane; everybody reaches it by atomics.
+    unsafe { &*cell }.store(1, Ordering::Relaxed);
+    for _ in 0..3 {
+        assert!(lane.submit(&[Op::send(1, id, 1 << 20, 64)]).is_err(), "it lies outside the region");
+    }
+    assert_eq!(lane.submit(&[Op::send(2, id, 0, 64)]).unwrap(), 1);
+    assert_eq!(lane.submit(&[Op::send(3, id, 0, 64)]).unwrap(), 0, "the peer had one receive");
+}
+
+#[test]
 fn a_silent_device_does_not_hang_close_or_drop() {
     let Some(fake) = Fake::new("silent") else { return };
     fake.state().silent = 1;
@@ -422,6 +441,16 @@ fn a_lane_that_sleeps_until_its_answer_is_ended_by_who_watches_over_it() {
     // The lane is gone: there is nothing to be stopped any more.
     stopper.stop();
     stopper.look();
+}
+
+#[test]
+fn a_device_that_announces_nothing_ends_a_wait_at_once() {
+    let Some(fake) = Fake::new("announce") else { return };
+    let (mut lane, id) = fake.lane(&LaneSpec { send_reports: SendReports::Late, ..LaneSpec::default() });
+    assert_eq!(lane.submit(&[Op::recv(1, id, 0, 64)]).unwrap(), 1);
+    fake.state().notify_errno = libc::EIO;
+    let said = lane.poll(&mut Vec::with_capacity(8), Wait::AtMost(Duration::from_secs(5)));
+    assert!(said.unwrap_err().to_string().contains("announcement of completions on fake0"));
 }
 
 #[test]

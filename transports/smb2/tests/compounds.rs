@@ -124,6 +124,24 @@ fn servers_that_take_no_compounds_or_answer_them_apart_are_no_trouble() {
     }
 }
 
+/// The same where the server reaches memory and all is encrypted: its silence has words of its own there. (Without keys nothing is, here.)
+#[test]
+fn one_that_looks_at_the_first_alone_is_asked_one_by_one_over_rdma_too() {
+    let mut client = attached(&server(8 << 20), DIALECTS[2]);
+    client.wait_for(Duration::from_millis(50));
+    (client.protection, client.signer, client.sealer) = (Protection::Sealed, None, None);
+    client.pipe_mut().limits.one_sided_bytes_max = Some(1 << 20);
+    client.pipe_mut().first_only = true;
+    let close = encode_handle(FileId([9; 16]));
+    let asked = [(Command::Close, &close[..]), (Command::Close, &close[..])];
+    let [first, second] = client.exchange_two(asked, Kin::Unrelated).unwrap();
+    assert_eq!(first.map(|told| told.status()), Some(NtStatus::FILE_CLOSED));
+    assert!(second.is_none() && client.under_way() == 0);
+    let before = client.pipe().sent;
+    assert!(client.exchange_two(asked, Kin::Unrelated).unwrap().iter().all(Option::is_none));
+    assert_eq!(client.pipe().sent, before, "it is asked one by one from now on");
+}
+
 /// A file that stays where it was is not told as gone, however the server is asked.
 #[test]
 fn a_file_that_is_kept_is_found_by_the_look_behind_its_closing() {

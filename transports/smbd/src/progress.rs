@@ -30,15 +30,20 @@ impl Progress {
         self.untold = u64::from(sends.saturating_sub(1));
     }
 
-    /// Operations were handed to the wire, the largest of which has so many bytes. The time is asked where nothing was under way.
+    /// Operations were handed to the wire, the largest of which has so many bytes. The time is asked where the wire is judged from here on.
     pub fn began(&mut self, operations: u64, largest_bytes: u32, now: impl FnOnce() -> Tick) {
         if operations == 0 {
             return;
         }
-        if self.under_way <= self.untold {
-            (self.moved, self.largest_bytes) = (now(), 0);
-        }
+        let was_judged = self.under_way > self.untold;
         self.under_way += operations;
+        if !was_judged {
+            self.largest_bytes = 0;
+            // Until so many are under way the time of none counts: looking at the clock for each would be in vain.
+            if self.under_way > self.untold {
+                self.moved = now();
+            }
+        }
         self.largest_bytes = self.largest_bytes.max(largest_bytes);
     }
 
@@ -72,7 +77,7 @@ mod tests {
     fn what_no_one_tells_yet_is_no_silence() {
         let mut progress = Progress::default();
         progress.tells_together(4);
-        progress.began(3, 100, || at(10));
+        progress.began(3, 100, || panic!("the clock is read in vain"));
         assert_eq!(progress.due(), None);
         progress.began(1, 100, || at(60));
         assert_eq!(progress.due(), Some(at(75)));

@@ -181,10 +181,17 @@ fn who_waits_for_an_answer_is_not_woken_by_the_end_of_a_send() {
 
 #[test]
 fn questions_and_answers_go_on_though_sends_are_told_late_and_the_end_tells_of_all() {
+    // A quarter of the second is more than there are places for messages.
+    for depth in [64, 1024] {
+        ask_and_answer(depth);
+    }
+}
+
+fn ask_and_answer(depth: u32) {
     const COUNT: u64 = 300;
     let id = RegionId(0);
     let mut made = Simulated::with(LANE_SETTINGS);
-    let spec = LaneSpec { depth: 64, send_reports: SendReports::Late, ..LaneSpec::default() };
+    let spec = LaneSpec { depth, send_reports: SendReports::Late, ..LaneSpec::default() };
     let mut pair = made.connect(&spec, 1 << 20).unwrap();
     let (mut from_a, mut from_b) = (Vec::with_capacity(400), Vec::with_capacity(400));
     let received = |done: &[pathproof_api::Completion]| {
@@ -201,14 +208,14 @@ fn questions_and_answers_go_on_though_sends_are_told_late_and_the_end_tells_of_a
             pair.a.poll(&mut from_a, step).unwrap();
             pair.b.poll(&mut from_b, step).unwrap();
             turns += 1;
-            assert!(turns < 1000, "question {at} does not come");
+            assert!(turns < 1000, "question {at} does not come at depth {depth}");
         }
         assert_eq!(pair.b.submit(&[Op::send(at, id, 0, 64)]).unwrap(), 1);
         while received(&from_a) == 0 {
             pair.b.poll(&mut from_b, step).unwrap();
             pair.a.poll(&mut from_a, step).unwrap();
             turns += 1;
-            assert!(turns < 1000, "answer {at} does not come");
+            assert!(turns < 1000, "answer {at} does not come at depth {depth}");
         }
     }
     let begin = made.now();

@@ -348,7 +348,7 @@ impl RdmaLane {
     /// Whether a message may be sent now, as far as the peer's receives are concerned.
     #[inline]
     pub(super) fn may_send(&mut self, verb: Verb) -> bool {
-        if !matches!(verb, Verb::Send | Verb::SendInvalidate | Verb::WriteImmediate) {
+        if !takes_receive(verb) {
             return true;
         }
         let allowed = self.credit.allows();
@@ -357,6 +357,14 @@ impl RdmaLane {
         }
         self.starved = !allowed;
         allowed
+    }
+
+    /// A message that was allowed is not valid, and takes none of them.
+    #[cold]
+    pub(super) fn not_sent(&mut self, verb: Verb) {
+        if takes_receive(verb) {
+            self.credit.give_back();
+        }
     }
 
     #[inline]
@@ -386,6 +394,12 @@ impl RdmaLane {
         }
         out.push(completion);
     }
+}
+
+/// Whether a receive of the peer's is used up by what this verb sends.
+#[inline]
+fn takes_receive(verb: Verb) -> bool {
+    matches!(verb, Verb::Send | Verb::SendInvalidate | Verb::WriteImmediate)
 }
 
 fn status_of(status: u32) -> CompletionStatus {

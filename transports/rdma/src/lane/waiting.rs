@@ -52,8 +52,16 @@ impl RdmaLane {
     pub(super) fn arm(&mut self) {
         if !self.armed {
             // SAFETY: the queue lives as long as the lane.
-            unsafe { (self.req_notify)(self.queue_pair.completions().as_ptr(), 0) };
+            let code = unsafe { (self.req_notify)(self.queue_pair.completions().as_ptr(), 0) };
             self.armed = true;
+            if code != 0 {
+                // Nothing would be announced, not even what is flushed, and a wait without a limit would not end.
+                let last = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+                self.end(Ending::Refused {
+                    what: "asking for the announcement of completions",
+                    errno: if code > 0 { code } else { last },
+                });
+            }
         }
     }
 

@@ -84,7 +84,7 @@ impl Account {
     }
 
     /// Books how `sequence` ended, and with it those right before it that did not ask: a queue pair executes its sends in order
-    /// (IBTA vol. 1, ch. 10.8.6), and one that fails completes whether it asked or not. Returns the bytes of those.
+    /// (IBTA vol. 1, ch. 10.8.6), and one that fails completes whether it asked or not. Returns the bytes of those that were done.
     /// One that asked ends by its own completion: soft-iWARP completes a send before a READ that was posted earlier.
     pub(super) fn finish(&mut self, sequence: u64, done: WireDone) -> u64 {
         let at = self.at(sequence);
@@ -104,7 +104,9 @@ impl Account {
             let Entry { tag, len, .. } = *entry;
             entry.done =
                 Some(WireDone { tag, received: false, len, invalidated: Invalidated::NotReported, status });
-            bytes += u64::from(len);
+            if status == CompletionStatus::Ok {
+                bytes += u64::from(len);
+            }
         }
         bytes
     }
@@ -182,7 +184,7 @@ mod tests {
         let told_of = told(&mut account_of_failure);
         assert_eq!(told_of, [(100, CompletionStatus::Ok), (101, failed), (102, CompletionStatus::Flushed)]);
         let mut account_of_end = account(&[false, true]);
-        account_of_end.finish(1, ended(101, CompletionStatus::Flushed));
+        assert_eq!(account_of_end.finish(1, ended(101, CompletionStatus::Flushed)), 0, "who knows");
         assert_eq!(told(&mut account_of_end)[0], (100, CompletionStatus::Flushed));
     }
 

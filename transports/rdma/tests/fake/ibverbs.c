@@ -26,6 +26,7 @@ struct fake {
 	int open_objects;    /* contexts, domains, queues, pairs and regions alive */
 	int posts, polls;
 	int max_qp_wr;
+	int notify_errno;    /* completions are not announced */
 };
 struct fake fake = { .devices = 1, .inline_max = 1024, .max_qp_wr = 4096 };
 
@@ -88,7 +89,7 @@ static int poll_cq(struct ibv_cq *cq, int n, struct ibv_wc *wc)
 	return got;
 }
 
-static int req_notify(struct ibv_cq *cq, int solicited) { return 0; }
+static int req_notify(struct ibv_cq *cq, int solicited) { return fake.notify_errno; }
 
 /* For the tests: a message of len bytes arrives. */
 void fake_arrive(unsigned len)

@@ -71,8 +71,10 @@ impl<P: MessagePipe> Connection<P> {
                     }
                 }
                 Ok(None) => {}
-                // It knows of one request and not of the other.
-                Err(SmbError::Deadline { .. }) if told.iter().any(Option::is_some) => {
+                // It knows of one request and not of the other, in whichever words silence is told.
+                Err(SmbError::Deadline { .. } | SmbError::SilentSealed { .. })
+                    if told.iter().any(Option::is_some) =>
+                {
                     self.flight.forget();
                     self.ask_apart();
                 }

@@ -100,6 +100,8 @@ pub struct Loop {
     pub sent: usize,
     /// What the next answers say of where the next one of their compound begins, whatever the server said.
     pub damages: Option<u32>,
+    /// The server sees the first request of a compound alone.
+    pub first_only: bool,
 }
 
 impl Loop {
@@ -120,6 +122,7 @@ impl Loop {
             stops: None,
             sent: 0,
             damages: None,
+            first_only: false,
         }
     }
 
@@ -148,7 +151,13 @@ impl MessagePipe for Loop {
         if self.stops.is_some() {
             return Ok(Queued::Yes);
         }
-        match self.say(&parts.concat()) {
+        let mut message = parts.concat();
+        let next = Header::decode_chained(&message).map_or(0, |(_, next)| next);
+        if self.first_only && next != 0 {
+            message.truncate(next);
+            message[20..24].fill(0);
+        }
+        match self.say(&message) {
             Turn::HangUp(why) => {
                 Err(TransportError::PeerGone { operation: "test".into(), how: None, detail: why.into() })
             }

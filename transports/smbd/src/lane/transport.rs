@@ -78,10 +78,11 @@ pub fn caps(depth: u32) -> LaneCaps {
 }
 
 /// Of how many sends of a lane the wire may tell the end together. A quarter of the depth, as on lanes of bare verbs, keeps three
-/// quarters of it free.
+/// quarters of it free; and of the places for messages, however deep the lane is: a message keeps its place until its end is told,
+/// so where all of them were taken before one asks, none would ever be free again.
 pub fn told_together(depth: u32, send_reports: SendReports) -> u32 {
     match send_reports {
-        SendReports::Late => (depth / 4).max(1),
+        SendReports::Late => (depth / 4).clamp(1, Places::SENDS as u32 / 4),
         SendReports::Prompt | SendReports::Lazy => 1,
     }
 }
