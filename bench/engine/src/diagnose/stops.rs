@@ -26,12 +26,16 @@ pub(super) const RULES: &[Rule] =
 pub(super) fn stops(doc: &ResultDoc) -> Option<Finding> {
     let stood = planned(doc).filter_map(|step| Some((step, Stop::of(doc, step)?)));
     let (step, stop) = stood.max_by_key(|(_, stop)| (stop.whose.is_some(), stop.silence_ns))?;
+    let answered = stop.timer_ns.map_or_else(String::new, |timer_ns| {
+        let timer = Nanoseconds(timer_ns);
+        format!(
+            ", and no retransmission timer ran out meanwhile ({timer} and less): what was under way arrived, and the kernels answered"
+        )
+    });
     let said = format!(
-        "{}: nothing came in over any connection for {}, and no retransmission timer ran out meanwhile ({} and less): what was under way \
-         arrived, and the kernels answered; {}",
+        "{}: nothing came in over any connection for {}{answered}; {}",
         step.name,
         Nanoseconds(stop.silence_ns),
-        Nanoseconds(stop.timer_ns),
         stop.words()
     );
     let finding = Finding::new("HOST-STOPS", said).with("silence_ns", stop.silence_ns);
@@ -44,8 +48,8 @@ pub(super) fn stops(doc: &ResultDoc) -> Option<Finding> {
 /// A time in which a program stood still.
 struct Stop {
     silence_ns: u64,
-    /// The longest retransmission timer of its connections.
-    timer_ns: u64,
+    /// The longest retransmission timer of its connections, where none ran out meanwhile.
+    timer_ns: Option<u64>,
     /// Whose program it was, as far as its kernel shows it.
     whose: Option<(NodeId, Shown)>,
 }
@@ -86,7 +90,7 @@ impl Stop {
         if of(LaneRole::Receive).any(seldom) {
             return None;
         }
-        let timer_ns = timer_that_held(step, silence_ns)?;
+        let timer_ns = timer_that_held(step, silence_ns);
         // Who waited for a processor, or was kept from one, for half of it may have been silent by that.
         let waited = |lane: &LaneResult| lane.scheduled.is_none_or(|line| line.waited_ns >= silence_ns / 2);
         if step.own_lanes().any(waited) || stolen_ns(step).max(throttled_ns(step)) >= silence_ns / 2 {
@@ -102,7 +106,17 @@ impl Stop {
         let unread = of(LaneRole::Send).filter_map(unread_ns).max().filter(|ns| *ns >= silence_ns / 4);
         let of_receiver = || unread.map(|ns| (receiver, Shown::Unread(ns)));
         let whose = idle.map(|ns| (sender, Shown::Idle(ns))).or_else(of_receiver);
-        Some(Stop { silence_ns, timer_ns, whose })
+        // Beside a queue that overflows, timers run out for other reasons. A path empties no sender and closes no window, so what every connection
+        // shows of that for as long is enough by itself.
+        let closed = || {
+            let each: Option<Vec<u64>> = of(LaneRole::Send).map(unread_ns).collect();
+            let windows = step.evidence(receiver).and_then(|one| one.tcp.as_ref()?.zero_windows);
+            silence_ns >= SILENCE_NS
+                && each.and_then(|all| all.into_iter().min()).is_some_and(|ns| ns >= silence_ns / 2)
+                && windows.is_some_and(|count| count >= of(LaneRole::Receive).count() as u64)
+        };
+        let emptied = || silence_ns >= SILENCE_NS && idle.is_some();
+        (timer_ns.is_some() || emptied() || closed()).then_some(Stop { silence_ns, timer_ns, whose })
     }
 
     fn words(&self) -> String {
@@ -223,12 +237,20 @@ pub(super) mod tests {
     #[test]
     fn a_silence_in_which_a_timer_ran_out_or_could_not_have_is_no_programs() {
         let of = |change: &dyn Fn(&mut ConnectionCounts)| {
-            let mut step = stream(Direction::In, 700, 780, 0);
+            let mut step = stream(Direction::In, 700, 1390, 0);
             change(sends(&mut step));
             told(vec![step]).is_some()
         };
         assert!(of(&|_| ()));
-        assert!(!of(&|counts| counts.timeouts = Some(1)), "a path that stood still");
+        // What stays under way on a path that stands still keeps its sender busy.
+        let stood = |counts: &mut ConnectionCounts| {
+            (counts.timeouts, counts.busy_ns) = (Some(1), Some(1390 * MS));
+        };
+        assert!(!of(&stood), "a path that stood still");
+        let emptied = |counts: &mut ConnectionCounts| {
+            (counts.timeouts, counts.busy_ns) = (Some(1), Some(780 * MS));
+        };
+        assert!(of(&emptied), "nothing was under way in it");
         assert!(
             !of(&|counts| counts.retransmit_timer_ns = Some(380 * MS)),
             "a timer of more than half of it"
@@ -237,7 +259,7 @@ pub(super) mod tests {
         assert!(!of(&|counts| counts.timeouts = None), "nobody counted");
         // A kernel that counts them for the host only.
         let host = |timeouts: u64| {
-            let mut step = stream(Direction::In, 700, 780, 0);
+            let mut step = stream(Direction::In, 700, 1390, 0);
             sends(&mut step).timeouts = None;
             let tcp = TcpCounts { timeouts: Some(timeouts), ..TcpCounts::still() };
             step.evidence = vec![Evidence { node: NodeId::SERVER, tcp: Some(tcp), ..Evidence::default() }];
@@ -246,6 +268,23 @@ pub(super) mod tests {
         assert!(host(0) && !host(1));
         assert!(told(vec![stream(Direction::In, 300, 780, 0)]).is_none(), "too short for any timer");
         assert!(told(vec![stream(Direction::Both, 700, 780, 0)]).is_none());
+    }
+
+    #[test]
+    fn a_window_that_every_connection_found_closed_needs_no_timer() {
+        // As counted beside a queue of the sender's own that overflowed, which made a timer run out.
+        let told = |unread_ms: u64, zero_windows: Option<u64>| {
+            let mut step = stream(Direction::Out, 700, 1390, unread_ms);
+            sends(&mut step).timeouts = Some(1);
+            let tcp = TcpCounts { zero_windows, ..TcpCounts::still() };
+            step.evidence = vec![Evidence { node: NodeId::SERVER, tcp: Some(tcp), ..Evidence::default() }];
+            told(vec![step])
+        };
+        let found = told(444, Some(1)).unwrap();
+        assert_eq!(found.told(told::NODE), Some(NodeId::SERVER));
+        assert!(!found.evidence.contains("timer"), "{}", found.evidence);
+        // A window that is small is no closed one, and a connection that found it open was held by something else.
+        assert_eq!((told(444, Some(0)), told(444, None), told(300, Some(1))), (None, None, None));
     }
 
     #[test]
