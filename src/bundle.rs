@@ -4,6 +4,7 @@
 
 mod notations;
 mod pseudonyms;
+mod secrets;
 
 use std::io::Write;
 use std::path::Path;
@@ -29,8 +30,8 @@ What pathproof support-bundle collected on this host. Read it before you send it
 Replaced, the same way everywhere in this bundle: names of hosts, switches, users, domains,
 accounts and shares (host1, user1, ...); the middle of IPv4 addresses, so that networks stay
 networks; IPv6 addresses, but for what says of which kind they are; the second half of MAC
-addresses, however they are written. Left out: the key in PATHPROOF_KEY, and what stands behind
-password= and its like.
+addresses, however they are written; UUIDs. Left out: the key in PATHPROOF_KEY, what stands behind
+password= and its like, and a password before a host (smb://NAME:PASSWORD@HOST).
 Kept: names of NICs (but for a MAC address in them), drivers and devices, versions, counters,
 settings.
 What this program does not know for a name (a customer's in the name of a NIC, a path in the
@@ -169,7 +170,7 @@ fn find_names(value: &Value, names: &mut Pseudonyms) {
         ("password_file", "file"),
     ];
     /// Keys of hardware addresses.
-    const MACS: [&str; 3] = ["mac", "macs", "chassis"];
+    const MACS: [&str; 4] = ["mac", "macs", "answered", "chassis"];
     match value {
         Value::Object(parts) => {
             // A node is called as the user typed it: USER@HOST:PORT.
@@ -185,6 +186,13 @@ fn find_names(value: &Value, names: &mut Pseudonyms) {
                 && said.contains(' ')
             {
                 names.hide(said, "text");
+            }
+            // A switch may be called by a name in the place of an address. What has no letter may be any other number as well.
+            if let Some(Value::String(chassis)) = parts.get("chassis")
+                && notations::octets(chassis).is_none()
+                && chassis.chars().any(char::is_alphabetic)
+            {
+                names.hide(chassis, "switch");
             }
             if let Some(Value::Array(hosts)) = parts.get("expected_state").and_then(|state| state.get("host"))
             {
@@ -241,4 +249,20 @@ pub fn archive(folder: &str, files: &[(String, Vec<u8>)], out: impl Write) -> Re
     }
     archive.into_inner()?.finish()?.flush()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_switch_that_is_called_by_no_address_is_hidden_by_its_name() {
+        let mut names = Pseudonyms::new([5; 32]);
+        for chassis in ["tor-rack12", "0c:42:a1:ab:cd:ef", "17"] {
+            find_names(&serde_json::json!({"chassis": chassis}), &mut names);
+        }
+        let told = names.text("Ethernet1/7 of TOR-RACK12, 17 of 0c42a1abcdef");
+        assert!(told.starts_with("Ethernet1/7 of switch1, 17 of 0c42a1"), "{told}");
+        assert!(!told.contains("abcdef"), "{told}");
+    }
 }

@@ -33,6 +33,8 @@ const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 const NEXT_PORT: Duration = Duration::from_millis(1300);
 /// Attempts at an address that stays silent.
 const ATTEMPTS_MAX: usize = 3;
+/// Most addresses of a name that are dialled: few hosts have more, and who answers for names must not make this one call thousands.
+const ADDRESSES_MAX: usize = 32;
 
 fn error(kind: ErrorKind, message: impl Into<String>) -> StepError {
     StepError::new(kind, message.into())
@@ -57,14 +59,11 @@ pub fn reach(
     patience: Duration,
     clock: &RealClock,
 ) -> Result<Reached, StepError> {
-    let addresses: Vec<SocketAddr> = (host, port)
-        .to_socket_addrs()
-        .map_err(|why| error(ErrorKind::Invalid, unresolved(host, &why)))?
-        .collect();
+    let addresses =
+        (host, port).to_socket_addrs().map_err(|why| error(ErrorKind::Invalid, unresolved(host, &why)))?;
     let most = CONNECT.min(patience);
     let until = clock.deadline(most);
-    let (allowed, others): (Vec<_>, Vec<_>) =
-        addresses.into_iter().partition(|address| access.allows(address.ip()));
+    let (allowed, others) = dialled(addresses, access);
     if allowed.is_empty() {
         return Err(match others.first() {
             Some(_) => error(ErrorKind::Refused, format!("{host}:{port}: {}", SecureError::NoKey)),
@@ -118,6 +117,16 @@ pub fn reach(
             }
         }
     }
+}
+
+/// Those that are dialled, and those that must not be without a key.
+fn dialled(
+    addresses: impl Iterator<Item = SocketAddr>,
+    access: &Access,
+) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+    let (mut allowed, others): (Vec<_>, Vec<_>) = addresses.partition(|address| access.allows(address.ip()));
+    allowed.truncate(ADDRESSES_MAX);
+    (allowed, others)
 }
 
 /// Why a name or an address leads nowhere before anybody is asked.
@@ -181,6 +190,15 @@ fn attempt(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_name_with_very_many_addresses_few_are_dialled() {
+        let many = (0..100).map(|last| SocketAddr::from(([127, 0, 0, last], 7797)));
+        let another = SocketAddr::from(([192, 0, 2, 1], 7797));
+        let (allowed, others) = dialled(many.chain([another]), &Access::Loopback);
+        assert_eq!((allowed.len(), others), (ADDRESSES_MAX, vec![another]));
+        assert_eq!(allowed[0].ip(), IpAddr::from([127, 0, 0, 0]), "the resolver's order is kept");
+    }
 
     #[test]
     fn an_address_of_a_link_that_is_not_there_is_no_name_to_look_up() {

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Fewer bytes in a row are a time of day.
 const OCTETS_MIN: usize = 6;
+/// Most bytes of one that stands behind something else: that of an InfiniBand port has as many.
+const OCTETS_MAX: usize = 20;
 /// What a kernel puts before the hardware address by which it names a NIC or an adapter.
 const BEFORE_DIGITS: [&str; 5] = ["0x", "enx", "wlx", "wwx", ""];
 
@@ -48,6 +50,18 @@ pub fn guid(word: &str) -> Option<[u8; 8]> {
         pair.copy_from_slice(&hex::<2>(parts.next()?)?);
     }
     (parts.next().is_none() && guid != [0; 8]).then_some(guid)
+}
+
+/// `aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee`, as hosts, disks and boots are numbered.
+pub fn uuid(word: &str) -> Option<[u8; 16]> {
+    let mut uuid = [0; 16];
+    let mut parts = word.split('-');
+    uuid[..4].copy_from_slice(&hex::<4>(parts.next()?)?);
+    for pair in uuid[4..10].chunks_mut(2) {
+        pair.copy_from_slice(&hex::<2>(parts.next()?)?);
+    }
+    uuid[10..].copy_from_slice(&hex::<6>(parts.next()?)?);
+    (parts.next().is_none() && uuid != [0; 16]).then_some(uuid)
 }
 
 /// Digits without anything between them, and what stands before them: `enxaabbccddeeff`, `0xaabbcc0300ddeeff`.
@@ -108,6 +122,16 @@ pub fn before_ipv6(word: &str) -> Option<(&str, Ipv6Addr)> {
     })
 }
 
+/// What stands before a hardware address that ends a word: `eth0:aa:bb:cc:dd:ee:ff`, as a boot loader names a NIC.
+pub fn before_octets(word: &str) -> Option<(&str, Vec<u8>)> {
+    // Two digits and a sign each.
+    let is_near = |at: usize| word.len() - at <= 3 * OCTETS_MAX;
+    word.match_indices([':', '-', '_', '.']).filter(|(at, _)| is_near(*at)).find_map(|(at, sign)| {
+        let (before, address) = word.split_at(at + sign.len());
+        Some((before, octets(address)?))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +151,13 @@ mod tests {
         assert_eq!(octets(&["01"; 14].join(":")).map(|octets| octets.len()), Some(14));
         for word in ["12:30:45", "52:54:00:ab:cd:e", "52:54:00:ab:cd:xy", "", ":::::", "5254.00ab", "1.2.3"] {
             assert_eq!((octets(word), grouped(word), guid(word)), (None, None, None), "{word}");
+        }
+        assert_eq!(before_octets("eth0:52:54:00:ab:cd:ef"), Some(("eth0:", mac.to_vec())));
+        assert_eq!((before_octets("52:54:00:ab:cd:ef"), before_octets("at-08:10:11")), (None, None));
+        let vm = "00006d76-0000-0000-0000-0000000000ff";
+        assert_eq!(uuid(vm).map(|uuid| (uuid[2], uuid[15])), Some((0x6d, 255)));
+        for word in ["00000000-0000-0000-0000-000000000000", &format!("{vm}-1"), "6d76-00", ""] {
+            assert_eq!(uuid(word), None, "{word}");
         }
         for word in ["+5+4+0+a+c+e", "525400abcde", "éé5400abcdef", "enx"] {
             assert_eq!(bare::<6>(word), None, "{word}");

@@ -9,7 +9,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::Value;
 
-use super::notations::{bare, before_ipv6, grouped, guid, ipv4_within, octets, words, written};
+use super::notations::{
+    bare, before_ipv6, before_octets, grouped, guid, ipv4_within, octets, uuid, words, written,
+};
+use super::secrets;
 
 /// Names shorter than this stand in too many other words: only where one stands alone it is replaced.
 const NAME_LETTERS_MIN: usize = 3;
@@ -49,6 +52,10 @@ const NOBODY: &[&str] = &[
     "rdma",
     "smb",
 ];
+/// Signs that stand between the parts of a word.
+const SIGNS: [char; 4] = ['.', ':', '-', '_'];
+/// Who may be called with the domain of the account: `DOMAIN\NAME`, `NAME@DOMAIN`.
+const ACCOUNTS: [&str; 1] = ["user"];
 /// What has names of several parts with dots between them.
 const DOTTED: [&str; 3] = ["host", "switch", "domain"];
 /// Windows cuts the name of a host to so many letters.
@@ -57,16 +64,8 @@ const NETBIOS_LETTERS: usize = 15;
 const OWN_DOMAINS: [&str; 6] = [".local", ".lan", ".internal", ".intranet", ".corp", ".home.arpa"];
 /// Shorter, it would stand in other words.
 const SECRET_LETTERS_MIN: usize = 4;
-/// Behind what is called so, and an equals sign, there is something that nobody may see.
-const SECRETS: [&str; 6] = ["password", "passwd", "passphrase", "pass", "secret", "token"];
-/// Options of ours, or of others, with the same behind them.
-const SECRET_OPTIONS: [&str; 3] = ["key", "password", "token"];
 /// Instead of it.
 const LEFT_OUT: &str = "(left out)";
-/// What ends it.
-const ENDS: &[char] = &[' ', '\t', '\n', ',', ';', '&'];
-/// And what ends it where it stands in quotes.
-const QUOTES: &[char] = &['"', '\''];
 /// Parts of a document that tell versions, some of which look like addresses.
 const VERSIONS: [&str; 4] = ["firmware", "driver_version", "kernel", "version"];
 
@@ -89,6 +88,17 @@ impl Pseudonyms {
 
     /// Takes a name for one that must not leave: `host`, `user` and so on says what it is.
     pub fn hide(&mut self, name: &str, what: &str) {
+        let behind = || name.rsplit_once('@').map(|(own, domain)| (domain, own));
+        match name.split_once('\\').or_else(behind).filter(|_| ACCOUNTS.contains(&what)) {
+            Some((domain, own)) => {
+                self.hide_whole(domain, "domain");
+                self.hide_whole(own, what);
+            }
+            None => self.hide_whole(name, what),
+        }
+    }
+
+    fn hide_whole(&mut self, name: &str, what: &str) {
         let name = name.trim().trim_end_matches('.').to_lowercase();
         let harmless = name.is_empty() || NOBODY.contains(&name.as_str()) || name.parse::<IpAddr>().is_ok();
         if harmless || self.names.contains_key(&name) {
@@ -144,7 +154,7 @@ impl Pseudonyms {
     /// Takes names from a text: the whole name of a host whose first part is known, and whose home folder is named.
     pub fn learn(&mut self, text: &str) {
         for (word, _) in words(text).into_iter().filter(|(_, is_word)| *is_word) {
-            let word = word.trim_matches(['.', ':', '-', '_']).to_lowercase();
+            let word = word.trim_matches(SIGNS).to_lowercase();
             let Some((first, domain)) = word.split_once('.') else { continue };
             let label =
                 |label: &str| !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || c == '-');
@@ -169,6 +179,8 @@ impl Pseudonyms {
             return other.clone();
         }
         let text = self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, LEFT_OUT));
+        let pieces = secrets::logons(&text).into_iter();
+        let text: String = pieces.map(|(piece, left_out)| if left_out { LEFT_OUT } else { piece }).collect();
         let mut out = String::with_capacity(text.len());
         // What ends a secret, while one is left out.
         let (mut before, mut until): (&str, Option<&[char]>) = ("", None);
@@ -181,13 +193,17 @@ impl Pseudonyms {
             } else if is_word {
                 out.push_str(&self.word(part));
                 before = part;
+            } else if let Some((at, ends)) = secrets::begins(before, part) {
+                let (sign, begun) = part.split_at(at);
+                out.push_str(sign);
+                out.push_str(LEFT_OUT);
+                // It may end before it has any letter.
+                match begun.find(ends) {
+                    Some(end) => out.push_str(&begun[end..]),
+                    None => until = Some(ends),
+                }
             } else {
                 out.push_str(part);
-                if ends_before_a_secret(before, part) {
-                    out.push_str(LEFT_OUT);
-                    let quote = QUOTES.iter().find(|quote| part.ends_with(**quote));
-                    until = Some(quote.map_or(ENDS, std::slice::from_ref));
-                }
             }
         }
         out
@@ -215,8 +231,7 @@ impl Pseudonyms {
     /// One word: letters, digits, and what addresses and names have between them.
     fn word(&self, word: &str) -> String {
         // An address may end like a sentence, and one of IPv6 in colons of its own.
-        let end =
-            if word.parse::<IpAddr>().is_ok() { word } else { word.trim_end_matches(['.', ':', '-', '_']) };
+        let end = if word.parse::<IpAddr>().is_ok() { word } else { word.trim_end_matches(SIGNS) };
         let (core, tail) = word.split_at(end.len());
         let other = self.hardware(core).or_else(|| self.address(core)).or_else(|| self.neighbour(core));
         other.unwrap_or_else(|| self.within(core)) + tail
@@ -244,6 +259,16 @@ impl Pseudonyms {
             let other = self.hashed(b"guid", &guid, 0);
             return Some(other.chunks(2).map(|pair| written(pair, "")).collect::<Vec<_>>().join(":"));
         }
+        if let Some(uuid) = uuid(core) {
+            let other = written(&self.hashed(b"uuid", &uuid, 0), "");
+            let parts = [&other[..8], &other[8..12], &other[12..16], &other[16..20], &other[20..]];
+            return Some(parts.join("-"));
+        }
+        self.digits(core)
+    }
+
+    /// One of which only the digits are written, and no sign between them.
+    fn digits(&self, core: &str) -> Option<String> {
         if let Some((before, mac)) = bare::<6>(core) {
             // A NIC that is called by its address says so; other digits may be anything.
             let is_one = before.starts_with(['e', 'w']) || self.macs.contains(&mac);
@@ -283,8 +308,24 @@ impl Pseudonyms {
     /// Addresses and names within a word.
     fn within(&self, core: &str) -> String {
         if let Some((before, ip)) = before_ipv6(core) {
-            return self.named(before) + &self.ip(ip.into()).to_string();
+            return self.first(before) + &self.ip(ip.into()).to_string();
         }
+        match before_octets(core) {
+            Some((before, octets)) => self.first(before) + &written(&self.octets(&octets), ":"),
+            None => self.pieces(core),
+        }
+    }
+
+    /// What stands before an address in a word: another one, as the first of a range, or anything else.
+    fn first(&self, before: &str) -> String {
+        let (core, sign) = before.split_at(before.trim_end_matches(SIGNS).len());
+        match core.parse::<IpAddr>() {
+            Ok(ip) => self.ip(ip).to_string() + sign,
+            Err(_) => self.pieces(before),
+        }
+    }
+
+    fn pieces(&self, core: &str) -> String {
         let pieces = ipv4_within(core).into_iter();
         let replaced = |(piece, ip): (&str, Option<Ipv4Addr>)| match ip {
             Some(ip) => self.ipv4(ip).to_string(),
@@ -300,11 +341,11 @@ impl Pseudonyms {
 
     /// Names within a word: a name may have a port, a domain or a share behind it.
     fn named(&self, core: &str) -> String {
-        let lower = core.to_lowercase();
-        let mut out = core.to_owned();
+        let mut out = self.digits_within(core);
+        let lower = out.to_lowercase();
         let long = |name: &str| name.chars().count() >= NAME_LETTERS_MIN;
         let mut known: Vec<_> =
-            self.names.iter().filter(|(name, _)| long(name) || **name == lower && core.len() > 1).collect();
+            self.names.iter().filter(|(name, _)| long(name) || **name == lower && lower.len() > 1).collect();
         known.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
         for (name, other) in known {
             // What changes its length in lower case is left to be replaced as a whole.
@@ -322,6 +363,15 @@ impl Pseudonyms {
             }
         }
         out
+    }
+
+    /// A word in whose parts hardware addresses are replaced that have no sign in them: the VLAN of a NIC that is called by its own.
+    fn digits_within(&self, word: &str) -> String {
+        let replaced = |part: &str| {
+            let (digits, sign) = part.split_at(part.trim_end_matches(SIGNS).len());
+            self.digits(digits).unwrap_or_else(|| digits.to_owned()) + sign
+        };
+        word.split_inclusive(SIGNS).map(replaced).collect()
     }
 
     fn ip(&self, ip: IpAddr) -> IpAddr {
@@ -406,176 +456,5 @@ impl Pseudonyms {
     }
 }
 
-/// Whether what follows is a password, a token or a key.
-fn ends_before_a_secret(word: &str, sign: &str) -> bool {
-    let word = word.to_lowercase();
-    let label = word.rsplit(['-', '_', '.', ':']).next().unwrap_or_default();
-    (sign.starts_with('=') && SECRETS.contains(&label))
-        || (sign.starts_with(['=', ' '])
-            && word.strip_prefix("--").is_some_and(|option| SECRET_OPTIONS.contains(&option)))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pseudonyms() -> Pseudonyms {
-        let mut names = Pseudonyms::new([7; 32]);
-        names.hide("hv1.corp.example", "host");
-        names.hide("stor2", "host");
-        names.hide("a", "user");
-        names
-    }
-
-    #[test]
-    fn no_name_and_no_address_is_left() {
-        let text = "HV1 asked stor2:7797 (10.91.1.2:7797, [fd12:3456:789a:1::22]) over 52:54:00:ab:cd:ef and 00-15-5D-AB-CD-EF; \
-                    //stor2/vms on hv1.corp.example. fe80::5054:ff:feab:cdef%eth0, guid 5054:00ff:feab:cdef, ::ffff:192.168.7.9";
-        let told = pseudonyms().text(text);
-        for gone in [
-            "HV1",
-            "hv1",
-            "stor2",
-            "corp",
-            "10.91.1.2",
-            "fd12:3456",
-            "ab:cd:ef",
-            "AB-CD-EF",
-            "feab",
-            "192.168.7.9",
-        ] {
-            assert!(!told.contains(gone), "{gone}: {told}");
-        }
-        for kept in [
-            "host1 asked host2:7797 (10.",
-            ".2:7797",
-            "52:54:00:",
-            "00:15:5d:",
-            "fe80::",
-            "%eth0",
-            "//host2/vms on host1.",
-            "192.168.",
-        ] {
-            assert!(told.contains(kept), "{kept}: {told}");
-        }
-        assert_eq!(told, pseudonyms().text(text), "the same every time");
-        assert_ne!(told, Pseudonyms::new([8; 32]).text(text));
-    }
-
-    #[test]
-    fn what_names_nobody_stays() {
-        let names = pseudonyms();
-        for text in [
-            "127.0.0.1:7797 and ::1 on lo, 0.0.0.0, [::]:7797, 255.255.255.0, 224.0.0.1, ff02::1, 1.25 ms, 94.1 %",
-            "2026-11-29T08:10:11.5Z took 12:30, a hot path at 9000 bytes; 00:00:00:00:00:00, ff:ff:ff:ff:ff:ff",
-            "mlx5_0 fw 16.35.2000 driver 5.15.0-1.el8, a.b, 0x80072746, storage2, stor22",
-        ] {
-            assert_eq!(names.text(text), text);
-        }
-        assert_eq!(names.text("a"), "user1", "where it stands alone");
-    }
-
-    #[test]
-    fn a_hardware_address_is_replaced_however_it_is_written() {
-        let mut names = pseudonyms();
-        names.hide_hardware("0c:42:a1:ab:cd:ef");
-        let text = "MAC=52:54:00:12:34:56:52:54:00:65:43:21:08:00 5254.0012.3456 525400-123456 enx525400123456 \
-                    0c42a1abcdef 0x0c42a10300abcdef 0x0e42a1fffeabcdef 80:00:00:48:fe:80:00:00:00:00:00:00:0c:42:a1:03:00:ab:cd:ef";
-        let told = names.text(text);
-        for gone in ["12:34:56", "65:43:21", "0012.3456", "400123456", "abcdef", "ab:cd:ef"] {
-            assert!(!told.contains(gone), "{gone}: {told}");
-        }
-        // The type of the frame, the makers, and what only looks like an address.
-        for kept in
-            ["MAC=52:54:00:", ":08:00 ", "525400-123456", "enx525400", " 0c42a1", "0x0c42a1", "80:00:00:"]
-        {
-            assert!(told.contains(kept), "{kept}: {told}");
-        }
-        let other = "0123456789ab 0xffff888100abcdef ff:ff:ff:ff:ff:ff";
-        assert_eq!(names.text(other), other);
-    }
-
-    #[test]
-    fn addresses_and_names_are_found_within_words() {
-        let mut names = pseudonyms();
-        names.hide("a-very-long-host-name", "host");
-        names.learn(
-            "Hostname set to <stor2.lab.example>. Cannot read /home/alice/x, see stor2.json and /home/",
-        );
-        let text = "ip=10.91.1.2::10.91.1.1:255.255.255.0:hv1:eth0 peer:fd12:3456::7 10.91.1.2-10.91.1.9 10.91.1.2.7797 \
-                    stor9.corp.example stor2.lab.example db7.lan A-VERY-LONG-HOS /home/alice/.ssh CORP\\alice alice@stor2";
-        let told = names.text(text);
-        for gone in
-            ["10.91.1", "hv1", "fd12:3456", "stor9", "corp", "CORP", "lab", "db7", "VERY", "alice", "stor2"]
-        {
-            assert!(!told.contains(gone), "{gone}: {told}");
-        }
-        for kept in
-            [":255.255.255.0:host1:eth0", ".7797 ", ".domain1 ", ".lan ", "/home/user2/.ssh", "user2@host2"]
-        {
-            assert!(told.contains(kept), "{kept}: {told}");
-        }
-        assert_eq!(names.text("see stor2.json, v10.91.1.2"), "see host2.json, v10.91.1.2");
-    }
-
-    #[test]
-    fn a_secret_is_left_out() {
-        let mut names = pseudonyms();
-        names.leave_out("copper-lantern-otter-violet");
-        names.leave_out("");
-        for (text, told) in [
-            ("key copper-lantern-otter-violet.", "key (left out)."),
-            (
-                "root=/dev/sda1 rd.iscsi.password=pa$$w0rd! quiet",
-                "root=/dev/sda1 rd.iscsi.password=(left out) quiet",
-            ),
-            ("username=lab,password=\"a b\",vers=3", "username=lab,password=\"(left out)\",vers=3"),
-            ("pathproof check x --key hidden-words --quick", "pathproof check x --key (left out) --quick"),
-            ("bypass=1 tokens=2 --key-file k", "bypass=1 tokens=2 --key-file k"),
-        ] {
-            assert_eq!(names.text(text), told);
-        }
-    }
-
-    #[test]
-    fn what_a_document_calls_its_own_parts_stays_and_so_do_versions() {
-        let mut names = Pseudonyms::new([1; 32]);
-        for host in ["client", "storage", "goodput", "localhost.localdomain"] {
-            names.hide(host, "host");
-        }
-        // Whose account is called like the system says nothing of who it is.
-        names.hide("ubuntu", "user");
-        assert_eq!(names.text("Ubuntu 24.04"), "Ubuntu 24.04");
-        let doc = serde_json::json!({"goodput_bits_per_s": 7, "goodput": "client", "class": "storage", "firmware": "14.32.10.10"});
-        assert_eq!(names.value(doc.clone()), doc);
-        assert_eq!(names.text("localhost and goodput"), "localhost and host1");
-    }
-
-    #[test]
-    fn what_is_one_network_stays_one() {
-        let names = Pseudonyms::new([3; 32]);
-        let ip = |text: &str| names.text(text).parse::<IpAddr>().unwrap();
-        let IpAddr::V4(one) = ip("10.91.1.2") else { panic!() };
-        let IpAddr::V4(two) = ip("10.91.1.254") else { panic!() };
-        let IpAddr::V4(other) = ip("10.91.2.2") else { panic!() };
-        assert_eq!(one.octets()[..3], two.octets()[..3]);
-        assert_ne!(one.octets()[..3], other.octets()[..3]);
-        assert_eq!((one.octets()[0], one.octets()[3], two.octets()[3]), (10, 2, 254));
-        let network = names.text("fd00:1:2:3::/64");
-        let within = names.text("fd00:1:2:3::7");
-        assert!(within.starts_with(network.strip_suffix("::/64").unwrap()), "{network} {within}");
-        assert_eq!(
-            names.text("10.91.1.0/24"),
-            format!("{}.{}.{}.0/24", one.octets()[0], one.octets()[1], one.octets()[2])
-        );
-    }
-
-    #[test]
-    fn keys_and_values_of_a_document_are_changed_alike() {
-        let doc = serde_json::json!({"nics.eth0": {"mac": "52:54:00:ab:cd:ef"}, "stor2": ["stor2", 7, null]});
-        let told = pseudonyms().value(doc);
-        assert_eq!(told["host2"], serde_json::json!(["host2", 7, null]));
-        assert!(told["nics.eth0"]["mac"].as_str().unwrap().starts_with("52:54:00:"));
-        assert!(!told.to_string().contains("ab:cd:ef"));
-    }
-}
+mod tests;

@@ -88,9 +88,11 @@ fn unknown(root: &Command, commands: &[&str], rest: &[&str], word: &str) -> Opti
             let mut others: Vec<String> = others.map(|word| (*word).to_owned()).collect();
             let peer = others.iter_mut().find(|word| !word.starts_with('-'))?;
             if let Some((_, host)) = peer.rsplit_once('@') {
+                let (host, typed) = (host.to_owned(), peer.clone());
+                *peer = host;
                 return Some(format!(
-                    "ssh's own port belongs into ~/.ssh/config or into a command of yours. Type: {} --via 'ssh -p {port} {peer}'",
-                    line(commands, [host])
+                    "ssh's own port belongs into ~/.ssh/config or into a command of yours. Type: {} --via 'ssh -p {port} {typed}'",
+                    line(commands, others.iter().map(String::as_str))
                 ));
             }
             *peer = iperf::at(peer, port);
@@ -208,6 +210,7 @@ mod tests {
             ("pathproof check -c hv2", "Type: pathproof check hv2"),
             ("pathproof bench stream -c hv2 -P 4", "Type: pathproof bench stream hv2 -P 4"),
             ("pathproof check root@hv2 -p 2222", "Type: pathproof check hv2 --via 'ssh -p 2222 root@hv2'"),
+            ("pathproof check root@hv2 -p 22 --quick", "check hv2 --quick --via 'ssh -p 22 root@hv2'"),
             ("pathproof check hv2 --lanes 4", "--lanes is an option of pathproof bench stream"),
             ("pathproof check hv2 -P 4", "-P is an option of pathproof bench stream"),
             ("pathproof report a.json b.json", "type: pathproof compare a.json b.json"),

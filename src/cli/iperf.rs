@@ -154,6 +154,10 @@ fn not_taken(error: &clap::Error) -> String {
             "there is no {option} here; leave it out (-c, -s, -p, -t, -P, -R, --bidir, -J, -b, -l, -O, -M, -C and -Z mean what they mean to \
              iperf3; pathproof bench stream --help lists more)"
         ),
+        // As of a word that is no text: of that clap tells nothing.
+        _ if option.is_empty() => {
+            "these words cannot be read; pathproof bench stream --help says what each option takes".into()
+        }
         _ if name(option) == TO_WHOM && value.is_empty() => {
             "-c is followed by the host that runs pathproof serve; type pathproof -c HOST".into()
         }
@@ -365,6 +369,9 @@ mod tests {
             let Some(Meant::Instead(sentence)) = meant(typed) else { panic!("{typed}: {:?}", meant(typed)) };
             assert!(sentence.contains(told), "{typed}: {sentence}");
         }
+        let no_text: OsString = std::os::unix::ffi::OsStringExt::from_vec(vec![0xff]);
+        let told = read(&["pathproof".into(), "-c".into(), no_text]);
+        assert!(matches!(&told, Some(Meant::Instead(told)) if told.contains("cannot be read")), "{told:?}");
     }
 
     #[test]
