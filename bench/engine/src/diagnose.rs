@@ -14,6 +14,7 @@ mod held;
 mod hosts;
 mod identity;
 mod links;
+mod lossy_ports;
 mod marks;
 mod neighbours;
 mod networks;
@@ -74,6 +75,7 @@ const FAMILIES: &[&[Rule]] = &[
     pairs::RULES,
     strands::RULES,
     ports::RULES,
+    lossy_ports::RULES,
     filtered::RULES,
     slow::RULES,
     direction::RULES,
