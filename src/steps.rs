@@ -48,8 +48,8 @@ pub use traffic::{
 use pathproof_api::{Clock, Offer, OptionValues, Tick, TransportError};
 use pathproof_engine::control::StepMessage;
 use pathproof_model::{
-    Environment, ErrorKind, Finding, Half, NodeSpec, Plan, ResultDoc, Step, StepError, StepKind, StepRequest,
-    StepSpec, TrafficKind, TrafficSpec,
+    Environment, ErrorKind, Finding, Half, NodeSpec, Plan, Port, ResultDoc, Step, StepError, StepKind,
+    StepRequest, StepSpec, TrafficKind, TrafficSpec,
 };
 
 use pathproof_model::stream::Count;
@@ -282,6 +282,11 @@ pub fn conclude(doc: &ResultDoc, first: usize) -> Vec<Finding> {
 /// The next short stream that tells whether the port which a role needs carries what the session's own does.
 pub fn over_port(doc: &ResultDoc) -> Option<StepSpec> {
     pathproof_engine::diagnose::over_port(doc).map(StepSpec::Stream)
+}
+
+/// Ports that roles need, and of which it is not known yet what they carry.
+pub fn ports_left(doc: &ResultDoc) -> Vec<Port> {
+    pathproof_engine::diagnose::ports_left(doc)
 }
 
 /// The next step of the search that a step of a plan stands for: `None` where it stands for none, or that is at its end.

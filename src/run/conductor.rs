@@ -41,6 +41,8 @@ const VERY_FAR_NS: u64 = 150_000_000;
 const UNHURRIED_NS: u64 = 30_000_000_000;
 /// What the streams over the port of a role take where all is well, one each way.
 const OVER_PORT_NS: u64 = 2_200_000_000;
+/// What is left for questions about steps that failed when further ports of roles are asked for.
+const QUESTIONS_NS: u64 = 4_000_000_000;
 
 /// Where a step stands in its run.
 struct Place<'a> {
@@ -315,15 +317,25 @@ impl<'a> Conductor<'a> {
         known && roles
     }
 
-    /// What the port of a role carries, against what the session's own does.
+    /// What the ports of the roles carry, against what the session's own does: the first in any case, the others where there is time beside the questions
+    /// that may follow.
     fn over_port(&mut self, plan: &Plan, record: &mut Record<'_>) -> Result<(), StepError> {
         if !self.has_time_for_a_port(plan) {
             return Ok(());
         }
         self.purpose = Some(FollowUp::Port);
+        let mut first = None;
         while let Some(spec) = steps::over_port(&record.doc) {
-            if need_ns(record, &spec) > self.left_ns(record) {
-                record.cut.push("what the port of the role carries: not measured".into());
+            let port = spec.traffic().and_then(|traffic| traffic.port);
+            first = first.or(port);
+            let kept_ns = if port.is_some() && port != first { QUESTIONS_NS } else { 0 };
+            if need_ns(record, &spec).saturating_add(kept_ns) > self.left_ns(record) {
+                let left = steps::ports_left(&record.doc);
+                if first.is_none_or(|first| left.contains(&first)) {
+                    record.cut.push("what the port of the role carries: not measured".into());
+                }
+                let others = left.into_iter().filter(|port| Some(*port) != first);
+                record.doc.findings.extend(left_out::ports(others, self.budget.length_ns()));
                 break;
             }
             self.further(&spec, record)?;

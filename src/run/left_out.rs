@@ -2,7 +2,7 @@
 //! what was found in order. What the time of a run cut is told by `record.rs`, what a long path left no time for by the conductor.
 
 use pathproof_model::units::Nanoseconds;
-use pathproof_model::{CommandName, Direction, Finding, Plan, StepSpec};
+use pathproof_model::{CommandName, Direction, Finding, Plan, Port, StepSpec};
 
 /// What a check that is not quick does on this path beside its plan.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,6 +43,20 @@ pub(super) fn by_plan(plan: &Plan, budget_ns: Option<u64>, quick: Option<BesideP
         left_out.join("; ")
     );
     let finding = Finding::new("RUN-LEFT-OUT", evidence);
+    Some(finding.with("budget_ns", budget_ns).with("left_out", left_out))
+}
+
+/// The finding that names further ports of roles of which it was not measured what they carry; none where there are none.
+pub(super) fn ports(ports: impl Iterator<Item = Port>, budget_ns: Option<u64>) -> Option<Finding> {
+    let left_out: Vec<String> = ports.map(|port| format!("what {} carries", port.name())).collect();
+    let budget_ns = budget_ns.filter(|_| !left_out.is_empty())?;
+    let evidence = format!(
+        "the roles need several ports, and in {} there was no time to measure of each what it carries: {}",
+        Nanoseconds(budget_ns),
+        left_out.join("; ")
+    );
+    let finding = Finding::new("RUN-LEFT-OUT", evidence)
+        .with_next("Check once with each of the roles alone (--role), or with --thorough.");
     Some(finding.with("budget_ns", budget_ns).with("left_out", left_out))
 }
 
@@ -95,6 +109,16 @@ mod tests {
         let both = [stream(Direction::Out, 1, true), stream(Direction::In, 1, true)];
         let kinds = told(&check(0, &both), QUICK_NS, Some(BesidePlan::default()));
         assert!(!kinds.iter().any(|kind| kind.contains("takes in alone")), "{kinds:?}");
+    }
+
+    #[test]
+    fn ports_of_further_roles_are_named_where_there_was_no_time_for_them() {
+        let found = ports([Port::LiveMigration, Port::Cluster].into_iter(), Some(60_000_000_000)).unwrap();
+        assert_eq!(found.code, "RUN-LEFT-OUT");
+        let said = "what 6600/tcp carries; what 3343/tcp carries";
+        assert!(found.evidence.ends_with(said), "{}", found.evidence);
+        assert_eq!(ports([].into_iter(), Some(60_000_000_000)), None);
+        assert_eq!(ports([Port::Smb].into_iter(), None), None, "a run without an end leaves nothing out");
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //!
 //! Each end listens for the length of the step on those ports of the list that are free at the session's address, offers how it stands
 //! to each, and speaks to the other's. It refuses to speak to anybody but the session's peer and to any port off the list: neither an
-//! address nor a port is in what crosses. The same on every network that the hosts share, or on those that SMB would use beside the one of the
+//! address nor a port is in what crosses. What a port of UDP carries beyond an answer is `ports/paced.rs`. The same on every network that the hosts share, or on those that SMB would use beside the one of the
 //! session, is `ports/networks.rs`. The pure half is `pathproof_engine::ports`.
 
 mod dial;
 mod listen;
 mod networks;
+mod paced;
 
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
@@ -199,6 +200,8 @@ impl Runner for Ports {
         }
         let (records, bursts) = ports::merge(&spec_of(spec), client, server);
         step.detail.left_silent = Some(ports::left_silent(client, server)).filter(|all| !all.is_empty());
+        step.detail.port_datagrams =
+            Some(ports::datagrams::merge(client, server)).filter(|all| !all.is_empty());
         step.detail.ports = Some(records);
         step.detail.opened_at_once = Some(bursts);
     }
@@ -213,6 +216,8 @@ impl Runner for Ports {
         let mut found = ports::findings(records, bursts, &step.evidence);
         let silent = step.detail.left_silent.as_deref().unwrap_or_default();
         found.extend(ports::forgotten(silent, step.error.as_ref()));
+        let counted = step.detail.port_datagrams.as_deref().unwrap_or_default();
+        found.extend(ports::not_counted(records, counted));
         found
     }
 }
@@ -245,6 +250,11 @@ impl Prepared for ReadyPorts {
             clock: context.clock,
         };
         let found = ask(&dialler, &offered, &self.needed, self.adapter_there);
+        let datagrams = if context.channel.is_over() {
+            vec![]
+        } else {
+            paced::count(&dialler, &found, &self.needed)
+        };
         let burst = (self.spec.connections > 0 && !context.channel.is_over())
             .then(|| ports::burst_port(&found, &self.needed))
             .flatten()
@@ -257,7 +267,7 @@ impl Prepared for ReadyPorts {
         let patience_ns = PATIENCE_NS.saturating_add(silence_ns(&self.spec));
         let mut half = answering.end(context, patience_ns);
         half.detail.ports =
-            Some(PortsEnd { ports: found, connections: burst, silent, ..PortsEnd::default() });
+            Some(PortsEnd { ports: found, connections: burst, silent, datagrams, ..PortsEnd::default() });
         half
     }
 }

@@ -14,6 +14,7 @@ mod held;
 mod hosts;
 mod identity;
 mod links;
+mod lossy_ports;
 mod marks;
 mod neighbours;
 mod networks;
@@ -41,7 +42,9 @@ mod windows;
 mod wires;
 
 use pathproof_model::finding::Code;
-use pathproof_model::{Environment, Finding, LatencySummary, NodeId, ResultDoc, Step, TrafficSpec, Trips};
+use pathproof_model::{
+    Environment, Finding, LatencySummary, NodeId, Port, ResultDoc, Step, TrafficSpec, Trips,
+};
 
 use rates::lost;
 pub use settled::settle;
@@ -72,6 +75,7 @@ const FAMILIES: &[&[Rule]] = &[
     pairs::RULES,
     strands::RULES,
     ports::RULES,
+    lossy_ports::RULES,
     filtered::RULES,
     slow::RULES,
     direction::RULES,
@@ -118,10 +122,15 @@ pub fn another_stream(doc: &ResultDoc) -> Option<TrafficSpec> {
     rates::another_stream(doc).or_else(members).or_else(|| together::another_stream(doc))
 }
 
-/// The next short stream that tells whether the port which a role needs carries what the session's own does: over that port, and where it carried
-/// little over the session's own and over that port once more. `None` where nothing more is to be asked.
+/// The next short stream that tells whether a port which a role needs carries what the session's own does: over that port, and where it carried
+/// little over the session's own and over that port once more, port by port. `None` where nothing more is to be asked.
 pub fn over_port(doc: &ResultDoc) -> Option<TrafficSpec> {
     rates::over_port(doc)
+}
+
+/// Ports that a role needs, and of which it is not known yet what they carry.
+pub fn ports_left(doc: &ResultDoc) -> Vec<Port> {
+    rates::ports_left(doc)
 }
 
 /// The steps that a plan asked for.

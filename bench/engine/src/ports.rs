@@ -3,9 +3,10 @@
 //!
 //! Refuses to say "filtered" where the other end could not have answered.
 
+pub mod datagrams;
 pub(crate) mod findings;
 
-pub use findings::{findings, forgotten};
+pub use findings::{findings, forgotten, not_counted};
 
 use pathproof_model::{
     AnsweredBy, AskedPort, Direction, NetworkPorts, OpenedAtOnce, OpenedRecord, Port, PortAnswer, PortRecord,
@@ -299,6 +300,7 @@ mod tests {
     fn a_peer_cannot_add_ports_and_its_counts_are_made_possible() {
         let asked = |answer| AskedPort { port: Port::Smb, answer, by: None, reason: None };
         let server = PortsEnd {
+            datagrams: vec![],
             silent_beside: vec![],
             ports: vec![asked(PortAnswer::Answered), asked(PortAnswer::Filtered)],
             silent: vec![],

@@ -113,8 +113,8 @@ pub use numbers::Numbers;
 pub use offloads::{Offload, OffloadEnd, OffloadSet, OffloadTrial, OffloadTried, OffloadWay};
 pub use plan::{Direction, Limits, MtuSpec, Plan, ReachSpec, RequestLoad, StepSpec, TrafficSpec};
 pub use ports::{
-    AnsweredBy, AskedPort, LeftSilent, NetworkPorts, OpenedAtOnce, OpenedRecord, Port, PortAnswer,
-    PortRecord, PortsEnd, PortsList, PortsSpec, PortsWhere, Role, SilentRecord,
+    AnsweredBy, AskedPort, DatagramsRecord, LeftSilent, NetworkPorts, OpenedAtOnce, OpenedRecord, Port,
+    PortAnswer, PortDatagrams, PortRecord, PortsEnd, PortsList, PortsSpec, PortsWhere, Role, SilentRecord,
 };
 pub use rdma::{AdapterRecord, Carrier, Fabric, RdmaEnd, RdmaProof};
 pub use request::{PlanRequest, StepRequest};

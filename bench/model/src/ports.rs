@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Direction;
+use crate::{Direction, Share};
 
 /// What the path is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -304,6 +304,40 @@ pub struct LeftSilent {
     pub answered_after_ns: Option<u64>,
 }
 
+/// Datagrams that an end sent at a pace to a port that had answered, small ones and as large as the path takes whole, as the other end counted them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PortDatagrams {
+    /// Port that they went to.
+    pub port: Port,
+    /// Small ones that were sent.
+    pub small_sent: u64,
+    /// Of those, how many arrived.
+    pub small_arrived: u64,
+    /// Full-size ones that were sent, none of which may be cut up on the way.
+    pub full_sent: u64,
+    /// Of those, how many arrived.
+    pub full_arrived: u64,
+    /// Length of the full-size IP packets.
+    pub full_ip_bytes: u32,
+    /// Source ports over which the other end said what had arrived; the counts are of those. 0: it said nothing over any, while it did at another port,
+    /// and all that was sent counts as lost.
+    pub flows: u32,
+    /// Of those, over how many something was lost.
+    pub flows_lossy: u32,
+}
+
+impl PortDatagrams {
+    /// Lost of the small ones.
+    pub fn lost_small(&self) -> Share {
+        Share { part: self.small_sent.saturating_sub(self.small_arrived), of: self.small_sent }
+    }
+
+    /// Lost of the full-size ones.
+    pub fn lost_full(&self) -> Share {
+        Share { part: self.full_sent.saturating_sub(self.full_arrived), of: self.full_sent }
+    }
+}
+
 /// What an end tells of a `ports` step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -320,6 +354,9 @@ pub struct PortsEnd {
     /// Connections that the client left silent on each of those networks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub silent_beside: Vec<SilentRecord>,
+    /// Datagrams at a pace to ports that had answered, where a role needs one of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub datagrams: Vec<PortDatagrams>,
 }
 
 /// Ports on one network that both hosts share, each end's at its address in it, asked from the other's.
@@ -401,6 +438,16 @@ pub struct OpenedRecord {
     /// What became of them.
     #[serde(flatten)]
     pub opened: OpenedAtOnce,
+}
+
+/// Datagrams at a pace to one port in one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DatagramsRecord {
+    /// `out` from client to server, `in` from server to client.
+    pub direction: Direction,
+    /// What became of them.
+    #[serde(flatten)]
+    pub datagrams: PortDatagrams,
 }
 
 #[cfg(test)]

@@ -33,8 +33,7 @@ pub struct ResultDoc {
     /// What the run comes to. The last line of the report and the exit code say the same.
     #[serde(default)]
     pub outcome: RunOutcome,
-    /// The exit code that goes with it: 0 fit, 1 not fit, 2 could not run, 3 cannot tell, 130 or 143 interrupted;
-    /// `null` in a document that is not finished.
+    /// The exit code that goes with it: 0 fit, 1 not fit, 2 could not run, 3 cannot tell, 130 or 143 interrupted; `null` before the end.
     #[serde(default)]
     pub exit_code: Option<u8>,
     /// The machines that took part; the first is where the command ran.
@@ -203,8 +202,7 @@ impl Step {
 }
 
 impl Step {
-    /// The figures of each flow that the step is named after, with its name where there are two; of a step without flows its
-    /// own.
+    /// The figures of each flow that the step is named after, with its name where there are two; of a step without flows its own.
     pub fn parts(&self) -> Vec<(Option<&str>, &Summary)> {
         let own: Vec<&Flow> = self.flows.iter().filter(|flow| !flow.beside).collect();
         match &own[..] {
@@ -375,6 +373,9 @@ pub struct Detail {
     /// Connections that were left silent and then used, way by way (`ports`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_silent: Option<Vec<crate::SilentRecord>>,
+    /// Datagrams at a pace to ports of UDP, port by port and way by way, where a role needs one of them (`ports`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_datagrams: Option<Vec<crate::DatagramsRecord>>,
     /// Proof that the payload went over RDMA (traffic over `rdma`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<crate::RdmaProof>,

@@ -51,7 +51,7 @@ const USED_LEAST: usize = 4;
 /// Silent connections that are tried again.
 const AGAIN_MAX: usize = 4;
 
-/// The longest that all of it takes.
+/// The longest that all of it takes, with the datagrams at a pace that follow where ports of UDP answered soon.
 pub const LONGEST: Duration = Duration::from_millis(6 * 60 + 400 + 1300 + 700 + 6000 + 2 * 1400);
 /// What it may take where some of it is silent, and the run has no more.
 pub const USUAL: Duration = Duration::from_millis(6 * 60 + 400 + 2 * 1400);
@@ -99,11 +99,13 @@ enum Opening {
 }
 
 impl Dialler<'_> {
-    fn within(&self, wait: Duration) -> Duration {
+    /// A wait, as far as there is time for it.
+    pub fn within(&self, wait: Duration) -> Duration {
         wait.min(self.until.since(self.clock.now()))
     }
 
-    fn at(&self, port: u16) -> SocketAddr {
+    /// The peer's address with a port.
+    pub fn at(&self, port: u16) -> SocketAddr {
         let mut peer = self.peer;
         peer.set_port(port);
         peer

@@ -1,23 +1,27 @@
 //! Listens on the ports of the list for the length of a step, at the session's own address or at those that this end has on every shared
 //! network, where nothing else does: so that an attempt of the other end is answered, and a silence means something.
 //!
-//! It says one word of the session to the other end and hears nothing: what anybody sends is thrown away, and who is not the session's
-//! peer is let go at once.
+//! It says one word of the session to the other end and hears nothing but its questions, and how many datagrams came: what anybody sends is thrown away,
+//! and who is not the session's peer is let go at once.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::Sender;
+use pathproof_engine::ports::datagrams::{Sort, Tally};
 use pathproof_engine::ports::{Listens, Offered};
 use pathproof_model::Port;
 use pathproof_sys::AsDescriptor;
 use pathproof_sys::ending::Ending;
+use socket2::SockRef;
 
 /// Connections that are kept open at once: those of a burst, and those of single questions.
 const HELD_MAX: usize = 128;
 /// Taken from one port before the others have their turn.
 const TURN_MAX: usize = 64;
+/// What a socket of datagrams asks for as its buffer: one that is full would pass for a path that loses.
+const BUFFER_BYTES: usize = 1 << 20;
 
 /// The ports of the list at which this end listens.
 #[derive(Default)]
@@ -47,8 +51,11 @@ impl Listeners {
             let mut at = address;
             at.set_port(port.number());
             let opened = if port.is_udp() {
-                UdpSocket::bind(at)
-                    .and_then(|socket| socket.set_nonblocking(true).map(|()| self.udp.push(socket)))
+                UdpSocket::bind(at).and_then(|socket| {
+                    // Less than that is given where the host's limit is lower.
+                    let _ = SockRef::from(&socket).set_recv_buffer_size(BUFFER_BYTES);
+                    socket.set_nonblocking(true).map(|()| self.udp.push(socket))
+                })
             } else {
                 TcpListener::bind(at)
                     .and_then(|listener| listener.set_nonblocking(true).map(|()| self.tcp.push(listener)))
@@ -70,6 +77,7 @@ impl Listeners {
     pub fn answer(self, words: Words, ending: Ending) -> io::Result<JoinHandle<()>> {
         let answer = move || {
             let mut held: Vec<TcpStream> = vec![];
+            let mut arrived: Vec<Tally<SocketAddr>> = self.udp.iter().map(|_| Tally::default()).collect();
             loop {
                 let sockets: Vec<_> = (self.tcp.iter().map(AsDescriptor::descriptor))
                     .chain(self.udp.iter().map(AsDescriptor::descriptor))
@@ -82,8 +90,8 @@ impl Listeners {
                 for listener in &self.tcp {
                     accept(listener, &words, &mut held);
                 }
-                for socket in &self.udp {
-                    echo(socket, &words);
+                for (socket, arrived) in self.udp.iter().zip(&mut arrived) {
+                    echo(socket, &words, arrived);
                 }
             }
         };
@@ -103,13 +111,21 @@ fn accept(listener: &TcpListener, words: &Words, held: &mut Vec<TcpStream>) {
     }
 }
 
-/// Answers those datagrams of the peer that ask with its word, with as many bytes.
-fn echo(socket: &UdpSocket, words: &Words) {
+/// Answers those datagrams of the peer that ask with its word, with as many bytes or fewer, and counts those that are to be counted.
+fn echo(socket: &UdpSocket, words: &Words, arrived: &mut Tally<SocketAddr>) {
+    // Of a longer one the beginning says what it is.
     let mut asked = [0; 64];
     for _ in 0..TURN_MAX {
         let Ok((bytes, from)) = socket.recv_from(&mut asked) else { return };
-        if asked[..bytes] == words.asked && words.peers.contains(&from.ip().to_canonical()) {
+        if !words.peers.contains(&from.ip().to_canonical()) {
+            continue;
+        }
+        if asked[..bytes] == words.asked {
             let _ = socket.send_to(&words.told, from);
+        } else if let Some(sort) = Sort::of(&asked[..bytes], &words.asked)
+            && let Some(counts) = arrived.take(from, sort)
+        {
+            let _ = socket.send_to(&counts.answer(&words.told), from);
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) use again::{another_stream, short, short_streams_tell};
 pub(super) use cores::full_core;
 pub(super) use members::another_stream as members_again;
 use members::crawling;
-pub(super) use over_port::next as over_port;
+pub(super) use over_port::{left as ports_left, next as over_port};
 pub(super) use rules::RULES;
 
 /// So many times as much do several connections carry before one of them counts as held.

@@ -7,8 +7,8 @@ use pathproof_model::code;
 use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    Direction, ErrorKind, Evidence, Finding, NodeId, OpenedAtOnce, OpenedRecord, PortAnswer, PortRecord,
-    Severity, SilentRecord, StepError,
+    AnsweredBy, DatagramsRecord, Direction, ErrorKind, Evidence, Finding, NodeId, OpenedAtOnce, OpenedRecord,
+    PortAnswer, PortRecord, Severity, SilentRecord, StepError,
 };
 
 /// The findings of one step, with what the two hosts counted meanwhile.
@@ -71,6 +71,29 @@ pub fn forgotten(records: &[SilentRecord], error: Option<&StepError>) -> Vec<Fin
         finding.with("survived_ns", survived_ns).with("dead_after_ns", dead_ns)
     })
     .collect()
+}
+
+/// Ports of UDP that a role needs, at which the other end itself answered, and of which nobody counted what they carry. An answer is not that.
+pub fn not_counted(records: &[PortRecord], counted: &[DatagramsRecord]) -> Option<Finding> {
+    /// Fewer were sent by a host that had no time for more, and say next to nothing.
+    const LEAST: u64 = 100;
+    let is_counted = |record: &PortRecord| {
+        let mut of_port = counted.iter().filter(|one| one.datagrams.port == record.port);
+        of_port.any(|one| one.direction == record.direction && one.datagrams.small_sent >= LEAST)
+    };
+    let asked = records.iter().filter(|record| record.port.is_udp() && record.by == Some(AnsweredBy::Agent));
+    let left: Vec<String> = asked
+        .filter(|record| !record.needed_by.is_empty() && !is_counted(record))
+        .map(|record| format!("what {} carries", record.words()))
+        .collect();
+    let evidence = format!(
+        "there was no time to send more than a question there, or the other end counts nothing: {}",
+        left.join("; ")
+    );
+    let finding = Finding::new("RUN-LEFT-OUT", evidence).with_next(
+        "Check again with builds of the same version at both ends, and without --quick; where that is so already, with nothing else to do for both hosts.",
+    );
+    (!left.is_empty()).then(|| finding.with("left_out", left))
 }
 
 /// From whom to whom, for people.
@@ -236,6 +259,42 @@ mod tests {
         assert_eq!(of(Filtered, true), [("PORT-FILTERED".into(), Severity::Error)]);
         assert_eq!(of(Filtered, false), [("PORT-FILTERED".into(), Severity::Info)]);
         assert_eq!(of(Refused, true), [("PORT-REFUSED".into(), Severity::Error)]);
+    }
+
+    #[test]
+    fn a_port_of_datagrams_that_answered_and_was_not_counted_is_told_as_left_out() {
+        use pathproof_model::PortDatagrams;
+        let answered = |port, by, needed| PortRecord {
+            by: Some(by),
+            ..record(port, Direction::In, PortAnswer::Answered, needed)
+        };
+        let roce = answered(Port::Roce, AnsweredBy::Agent, true);
+        let found = not_counted(std::slice::from_ref(&roce), &[]).unwrap();
+        assert_eq!((found.code.as_str(), found.severity), ("RUN-LEFT-OUT", Severity::Info));
+        assert!(found.evidence.contains("4791/udp (RoCE v2) in"), "{}", found.evidence);
+        let datagrams = PortDatagrams {
+            port: Port::Roce,
+            small_sent: 250,
+            small_arrived: 250,
+            full_sent: 250,
+            full_arrived: 250,
+            full_ip_bytes: 1500,
+            flows: 16,
+            flows_lossy: 0,
+        };
+        let counted = |direction| DatagramsRecord { direction, datagrams };
+        assert_eq!(not_counted(std::slice::from_ref(&roce), &[counted(Direction::In)]), None);
+        let few = PortDatagrams { small_sent: 60, small_arrived: 60, ..datagrams };
+        let few = DatagramsRecord { direction: Direction::In, datagrams: few };
+        assert!(not_counted(std::slice::from_ref(&roce), &[few]).is_some());
+        assert!(not_counted(&[roce], &[counted(Direction::Out)]).is_some(), "the other way is not known by that");
+        // What a service holds is not ours to load, and what no role needs nobody asked about.
+        let others = [
+            answered(Port::Roce, AnsweredBy::Service, true),
+            answered(Port::Roce, AnsweredBy::Agent, false),
+            answered(Port::Smb, AnsweredBy::Agent, true),
+        ];
+        assert_eq!(not_counted(&others, &[]), None);
     }
 
     #[test]

@@ -68,6 +68,20 @@ fn legend(doc: &ResultDoc, records: &[&PortRecord]) -> String {
             }
         })
     }));
+    let datagrams = doc.steps.iter().filter_map(|step| step.detail.port_datagrams.as_ref()).flatten();
+    legend.extend(datagrams.map(|record| {
+        let (small, full) = (record.datagrams.lost_small(), record.datagrams.lost_full());
+        format!(
+            " Of datagrams to {} {} {} of {} small ones and {} of {} of {} bytes were lost.",
+            record.datagrams.port.name(),
+            record.direction.name(),
+            small.part,
+            small.of,
+            full.part,
+            full.of,
+            record.datagrams.full_ip_bytes
+        )
+    }));
     // On every network of a cluster they stand beside the networks.
     let networks = doc.steps.iter().filter_map(|step| step.detail.network_ports.as_ref()).flatten();
     let toward = |network: &NetworkPorts, direction: Direction, said: &str| {

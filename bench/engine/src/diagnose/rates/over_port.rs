@@ -1,4 +1,4 @@
-//! Whether the port that a role needs carries what other ports carry: what limits a rate may look at the port.
+//! Whether each port that a role needs carries what other ports carry: what limits a rate may look at the port.
 //!
 //! A stream over that port that carried little is held against one like it over the session's own port, and tried once more: only what comes again
 //! beside that is said to be the port's. It accuses none where hosts were busy, and says that it is open then, but where the port carried next to
@@ -29,32 +29,52 @@ const LOSSY_SHARE: f64 = 0.005;
 /// ... and so many times as much as over the session's own.
 const LOSSY_TIMES: f64 = 5.0;
 
-/// The next short stream, where there is one to be asked.
+/// The next short stream, where there is one to be asked: port by port, each way.
 pub fn next(doc: &ResultDoc) -> Option<TrafficSpec> {
     if doc.is_against_itself() || !short_streams_tell(doc) {
         return None;
     }
-    [Direction::Out, Direction::In].into_iter().find_map(|way| Asked::of(doc, way)?.next())
+    asked(doc).find_map(|one| one.next())
 }
 
-/// What the streams over it come to, one way.
-pub(super) fn finding(doc: &ResultDoc, way: Direction) -> Option<Finding> {
-    Asked::of(doc, way)?.finding(doc)
+/// Ports of which less than that is known: streams are still to be made.
+pub fn left(doc: &ResultDoc) -> Vec<Port> {
+    let mut left: Vec<Port> = asked(doc).filter(|one| one.next().is_some()).map(|one| one.port).collect();
+    left.dedup();
+    left
 }
 
-/// The port over which a role opens connections to the other end, where that end held it itself.
-fn port(doc: &ResultDoc) -> Option<Port> {
+/// What the streams over them come to, one way.
+pub(super) fn findings(doc: &ResultDoc, way: Direction) -> Vec<Finding> {
+    ports(doc).into_iter().filter_map(|port| Asked::of(doc, way, port)?.finding(doc)).collect()
+}
+
+/// All that there is to know, in the order in which it is asked.
+fn asked(doc: &ResultDoc) -> impl Iterator<Item = Asked<'_>> {
+    let ways = |port: Port| [Direction::Out, Direction::In].map(|way| (port, way));
+    let all = ports(doc).into_iter().flat_map(ways);
+    all.filter_map(move |(port, way)| Asked::of(doc, way, port))
+}
+
+/// The ports over which roles open connections to the other end, where that end held them itself.
+fn ports(doc: &ResultDoc) -> Vec<Port> {
     let records = doc.steps.iter().filter_map(|step| step.detail.ports.as_ref()).flatten();
-    let mut held = records.filter(|record| {
+    let held = records.filter(|record| {
         record.by == Some(AnsweredBy::Agent)
             && record.direction == Direction::Out
             && !record.port.is_udp()
             && !record.needed_by.is_empty()
     });
-    held.next().map(|record| record.port)
+    let mut ports: Vec<Port> = vec![];
+    for record in held {
+        if !ports.contains(&record.port) {
+            ports.push(record.port);
+        }
+    }
+    ports
 }
 
-/// The streams that speak of it, one way.
+/// The streams that speak of one of them, one way.
 struct Asked<'a> {
     way: Direction,
     port: Port,
@@ -67,22 +87,20 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn of(doc: &'a ResultDoc, way: Direction) -> Option<Asked<'a>> {
-        let port = port(doc)?;
+    fn of(doc: &'a ResultDoc, way: Direction, port: Port) -> Option<Asked<'a>> {
         let plain = streams(doc, way)
             .filter(|(step, _)| between(step).is_some() && !is_looped(step) && is_unbounded(step));
         let planned = plain.min_by_key(|(step, _)| lanes(step))?;
         if lost(doc, Some(way)) {
             return None;
         }
-        let made = |to: Option<Port>| {
-            let asked = move |step: &&Step| {
-                let own = step.spec.as_ref().and_then(|spec| spec.traffic()).map(|spec| spec.port);
-                step.follows_up == Some(FollowUp::Port) && step.direction == Some(way) && own == Some(to)
-            };
-            doc.steps.iter().filter(asked).collect::<Vec<&Step>>()
-        };
-        Some(Asked { way, port, planned, over: made(Some(port)), beside: made(None) })
+        let to = |step: &Step| step.spec.as_ref().and_then(|spec| spec.traffic()).and_then(|spec| spec.port);
+        let is_asked = |step: &&Step| step.follows_up == Some(FollowUp::Port) && step.direction == Some(way);
+        // What was asked of another port came before or after all of it.
+        let from_first = doc.steps.iter().filter(is_asked).skip_while(|step| to(step) != Some(port));
+        let own = from_first.take_while(|step| to(step).is_none_or(|to| to == port));
+        let (over, beside) = own.partition(|step| to(step).is_some());
+        Some(Asked { way, port, planned, over, beside })
     }
 
     fn next(&self) -> Option<TrafficSpec> {
@@ -267,6 +285,10 @@ mod tests {
         Evidence, HostLoad, PortAnswer, PortRecord, Role, Severity, StepError, StepKind, Tool,
     };
 
+    fn finding(doc: &ResultDoc, way: Direction) -> Option<Finding> {
+        findings(doc, way).into_iter().next()
+    }
+
     /// Streams of a plan of 286 Mbit/s, and those of which the port (`true`) and the session's own port are asked after them.
     fn document(by: AnsweredBy, short: &[(bool, u64)]) -> ResultDoc {
         let mut ports = Step::new(StepKind::Ports, "ports");
@@ -314,6 +336,45 @@ mod tests {
         let found = found.unwrap();
         assert_eq!((found.code.as_str(), found.severity), ("PORT-SLOW", Severity::Error));
         assert!(found.evidence.contains("445/tcp (SMB)"), "{}", found.evidence);
+    }
+
+    /// The same where hosts move guests as well, over 6600.
+    fn with_migrations(short: &[(Option<Port>, u64)]) -> ResultDoc {
+        let rates: Vec<(bool, u64)> = short.iter().map(|(to, mbit)| (to.is_some(), *mbit)).collect();
+        let mut doc = document(AnsweredBy::Agent, &rates);
+        for (step, (to, _)) in doc.steps.iter_mut().skip(3).zip(short) {
+            if let Some(traffic) = step.spec.as_mut().and_then(|spec| spec.traffic_mut()) {
+                traffic.port = *to;
+            }
+        }
+        if let Some(records) = doc.steps[0].detail.ports.as_mut() {
+            let (port, first) = (Port::LiveMigration, records[0].clone());
+            let needed_by = vec![Role::Hyperv];
+            records.push(PortRecord { port, name: port.name(), needed_by, ..first });
+        }
+        doc
+    }
+
+    #[test]
+    fn each_port_that_a_role_needs_is_asked_and_told_of_by_itself() {
+        let (smb, migration) = (Some(Port::Smb), Some(Port::LiveMigration));
+        let next_of = |short: &[(Option<Port>, u64)]| next(&with_migrations(short)).map(|spec| spec.port);
+        assert_eq!(next_of(&[]), Some(smb));
+        let mut short = vec![(smb, 270)];
+        for (expected, mbit) in [(migration, 19), (None, 280), (migration, 18)] {
+            assert_eq!(next_of(&short), Some(expected), "{short:?}");
+            assert_eq!(left(&with_migrations(&short)), [Port::LiveMigration]);
+            short.push((expected, mbit));
+        }
+        assert_eq!(next_of(&short), None);
+        assert_eq!(left(&with_migrations(&short)), []);
+        let found = findings(&with_migrations(&short), Direction::Out);
+        assert_eq!(found.iter().map(|one| one.code.as_str()).collect::<Vec<_>>(), ["PORT-SLOW"]);
+        assert!(found[0].evidence.contains("over 6600/tcp"), "{}", found[0].evidence);
+        assert_eq!(found[0].values["roles"], serde_json::json!(["hyperv"]));
+        // Both are held back, each beside a stream of its own in between.
+        let held = [(smb, 12), (None, 280), (smb, 14)].into_iter().chain(short[1..].iter().copied());
+        assert_eq!(findings(&with_migrations(&held.collect::<Vec<_>>()), Direction::Out).len(), 2);
     }
 
     #[test]

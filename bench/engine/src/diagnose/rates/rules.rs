@@ -26,7 +26,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
         let differs = |finding: &Finding| finding.is(code!("FLOWS-DIFFER"));
         let sure = first.as_ref().is_some_and(|one| differs(one) && one.severity == Severity::Error);
         let first = first.filter(|one| sure || !differs(one) || crawls.is_none());
-        let rest = cores::finding(doc, way).into_iter().chain(over_port::finding(doc, way));
+        let rest = cores::finding(doc, way).into_iter().chain(over_port::findings(doc, way));
         first.into_iter().chain(crawls.filter(|_| !sure)).chain(rest)
     };
     [Direction::Out, Direction::In].into_iter().flat_map(of).collect()
