@@ -93,7 +93,8 @@ pub fn beside(doc: &ResultDoc, nics: &[String]) -> Vec<StepSpec> {
 
 /// The next short step over one of those NICs one way alone, where both ways at once, or one of them, carried little.
 pub fn each_way(doc: &ResultDoc) -> Option<StepSpec> {
-    singles::each_way(doc).or_else(|| pathproof_engine::diagnose::slow_once(doc).map(StepSpec::Stream))
+    let slow = || pathproof_engine::diagnose::slow_once(doc).map(StepSpec::Stream);
+    singles::each_way(doc).or_else(slow).or_else(|| singles::alike(doc))
 }
 
 /// The next short step that tells what all those NICs carry together, with the one called `own`.

@@ -46,7 +46,7 @@ use pathproof_model::{Environment, Finding, LatencySummary, NodeId, ResultDoc, S
 use rates::lost;
 pub use settled::settle;
 pub use sizes::another_search;
-pub use slow::slow_once;
+pub use slow::{slow_like, slow_once};
 
 /// What finds one cause, or several that share the work of telling them apart.
 struct Rule {

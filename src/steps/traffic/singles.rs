@@ -194,6 +194,20 @@ pub fn each_way(doc: &ResultDoc) -> Option<StepSpec> {
     Some(spec)
 }
 
+/// The next short step over another NIC that one which carried somewhat less can be held against.
+pub fn alike(doc: &ResultDoc) -> Option<StepSpec> {
+    let (mut asked, nic) = pathproof_engine::diagnose::slow_like(doc)?;
+    CONSTRAIN.write(&mut asked.options, vec![nic]);
+    let made = doc.steps.iter().any(|step| {
+        let like = step.spec.as_ref().and_then(StepSpec::traffic);
+        let is_like = |like: &TrafficSpec| {
+            (&like.over, &like.options, like.direction) == (&asked.over, &asked.options, asked.direction)
+        };
+        step.follows_up == Some(FollowUp::Alone) && like.is_some_and(is_like)
+    });
+    (!made).then_some(StepSpec::Stream(asked))
+}
+
 /// What those take.
 pub fn beside_ns(nics: u64) -> u64 {
     nics.saturating_mul(PAIR_NS + 2 * AROUND_PAIR_NS + super::AROUND_NS)
