@@ -14,6 +14,7 @@ mod held;
 mod hosts;
 mod identity;
 mod links;
+mod lossy;
 mod marks;
 mod neighbours;
 mod networks;
@@ -43,6 +44,7 @@ mod wires;
 use pathproof_model::finding::Code;
 use pathproof_model::{Environment, Finding, LatencySummary, NodeId, ResultDoc, Step, TrafficSpec, Trips};
 
+pub use lossy::slower_once;
 use rates::lost;
 pub use settled::settle;
 pub use sizes::another_search;
@@ -81,6 +83,7 @@ const FAMILIES: &[&[Rule]] = &[
     delays::RULES,
     sleeps::RULES,
     repeats::RULES,
+    lossy::RULES,
     windows::RULES,
     rates::RULES,
     queue::RULES,

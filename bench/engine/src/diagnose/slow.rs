@@ -153,12 +153,25 @@ pub(super) fn only_nic(doc: &ResultDoc, step: &Step) -> Option<String> {
     nics.pop().filter(|_| nics.is_empty())
 }
 
+/// Streams that took what there is over one NIC each by itself, over which no stream of the plan went.
+pub(super) fn beside_plan(doc: &ResultDoc) -> impl Iterator<Item = &Step> {
+    let streams = doc.steps.iter().filter(|step| step.kind.traits().bulk && step.error.is_none());
+    let planned = streams.clone().filter(|step| step.follows_up.is_none());
+    let used: Vec<String> = planned.filter_map(|step| only_nic(doc, step)).collect();
+    streams.filter(move |step| {
+        let traffic = step.spec.as_ref().and_then(|spec| spec.traffic());
+        step.follows_up == Some(FollowUp::Alone)
+            && traffic.is_some_and(TrafficSpec::is_free)
+            && only_nic(doc, step).is_some_and(|nic| !used.contains(&nic))
+    })
+}
+
 fn lanes_of(step: &Step) -> Option<u32> {
     Some(step.spec.as_ref()?.traffic()?.lanes)
 }
 
 /// What a step carried one way.
-fn rate_of(step: &Step, way: Direction) -> Option<u64> {
+pub(super) fn rate_of(step: &Step, way: Direction) -> Option<u64> {
     match step.direction {
         Some(Direction::Both) => {
             let flow = step.flows.iter().find(|flow| flow.name == way.name());
@@ -195,7 +208,7 @@ fn swallowed(doc: &ResultDoc, nic: &str) -> bool {
 }
 
 /// Whether a NIC is a tunnel: what goes by it goes by another one of the host as well, and is packed first, which costs what it costs.
-fn carries_packed(doc: &ResultDoc, nic: &str) -> bool {
+pub(super) fn carries_packed(doc: &ResultDoc, nic: &str) -> bool {
     let host = doc.environment(NodeId::CLIENT);
     host.is_some_and(|host| host.nics.iter().any(|one| one.name == nic && is_tunnel(one)))
 }
