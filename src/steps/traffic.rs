@@ -97,9 +97,10 @@ pub fn each_way(doc: &ResultDoc) -> Option<StepSpec> {
     singles::each_way(doc).or_else(slow).or_else(|| singles::alike(doc))
 }
 
-/// The next stream over one of them that tells whether it loses segments whatever the load.
+/// The next stream over one of them that tells whether it loses segments whatever the load, or fills a long queue.
 pub fn of_one_nic(doc: &ResultDoc) -> Option<StepSpec> {
-    pathproof_engine::diagnose::slower_once(doc).map(StepSpec::Stream)
+    let lossy = pathproof_engine::diagnose::slower_once(doc);
+    lossy.or_else(|| pathproof_engine::diagnose::queue_once(doc)).map(StepSpec::Stream)
 }
 
 /// The next short step that tells what all those NICs carry together, with the one called `own`.

@@ -45,6 +45,7 @@ use pathproof_model::finding::Code;
 use pathproof_model::{Environment, Finding, LatencySummary, NodeId, ResultDoc, Step, TrafficSpec, Trips};
 
 pub use lossy::slower_once;
+pub use queue::queue_once;
 use rates::lost;
 pub use settled::settle;
 pub use sizes::another_search;

@@ -38,7 +38,7 @@ impl Conductor<'_> {
             self.collect(record)?;
         }
         self.while_asked(steps::each_way, EACH_WAY, record)?;
-        self.while_asked(steps::of_one_nic, "what a NIC loses: not measured", record)?;
+        self.while_asked(steps::of_one_nic, "what a NIC loses, or lets wait: not measured", record)?;
         self.all_together(&nics, record)?;
         // What all of them carry begins with the session's own NIC, and others can be held against that.
         self.while_asked(steps::each_way, EACH_WAY, record)
