@@ -113,6 +113,11 @@ pub fn together_again(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<Ste
     singles::together_again(doc, own, nics)
 }
 
+/// The next two of them together, where all of them came to little.
+pub fn pair_of(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec> {
+    singles::pair_of(doc, own, nics)
+}
+
 /// Holds what they carried together against what each carried by itself.
 pub fn sum_up_together(doc: &mut ResultDoc) {
     let found = singles::sum_up_together(doc);

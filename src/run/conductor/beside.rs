@@ -79,6 +79,13 @@ impl Conductor<'_> {
         if let Some(spec) = again.filter(|spec| need_ns(record, spec) <= self.left_ns(record)) {
             self.further(&spec, record)?;
         }
+        while let Some(spec) = steps::pair_of(&record.doc, &own, nics) {
+            if need_ns(record, &spec) > self.left_ns(record) {
+                record.cut.push("which NICs share what they carry: not measured".into());
+                break;
+            }
+            self.further(&spec, record)?;
+        }
         steps::sum_up_together(&mut record.doc);
         Ok(())
     }
