@@ -42,7 +42,8 @@ pub use ports::check_spec as check_ports_spec;
 pub use session_facts::SessionFacts;
 pub use smb::check as check_smb;
 pub use traffic::{
-    beside, beside_ns, each_way, one_by_one, one_by_one_ns, sum_up, sum_up_together, together, together_again,
+    beside, beside_ns, each_way, of_one_nic, one_by_one, one_by_one_ns, pair_of, sum_up, sum_up_together,
+    together, together_again,
 };
 
 use pathproof_api::{Clock, Offer, OptionValues, Tick, TransportError};

@@ -93,7 +93,14 @@ pub fn beside(doc: &ResultDoc, nics: &[String]) -> Vec<StepSpec> {
 
 /// The next short step over one of those NICs one way alone, where both ways at once, or one of them, carried little.
 pub fn each_way(doc: &ResultDoc) -> Option<StepSpec> {
-    singles::each_way(doc).or_else(|| pathproof_engine::diagnose::slow_once(doc).map(StepSpec::Stream))
+    let slow = || pathproof_engine::diagnose::slow_once(doc).map(StepSpec::Stream);
+    singles::each_way(doc).or_else(slow).or_else(|| singles::alike(doc))
+}
+
+/// The next stream over one of them that tells whether it loses segments whatever the load, or fills a long queue.
+pub fn of_one_nic(doc: &ResultDoc) -> Option<StepSpec> {
+    let lossy = pathproof_engine::diagnose::slower_once(doc);
+    lossy.or_else(|| pathproof_engine::diagnose::queue_once(doc)).map(StepSpec::Stream)
 }
 
 /// The next short step that tells what all those NICs carry together, with the one called `own`.
@@ -104,6 +111,11 @@ pub fn together(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec>
 /// The same once more, where that came to little.
 pub fn together_again(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec> {
     singles::together_again(doc, own, nics)
+}
+
+/// The next two of them together, where all of them came to little.
+pub fn pair_of(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec> {
+    singles::pair_of(doc, own, nics)
 }
 
 /// Holds what they carried together against what each carried by itself.

@@ -14,6 +14,7 @@ mod held;
 mod hosts;
 mod identity;
 mod links;
+mod lossy;
 mod lossy_ports;
 mod marks;
 mod neighbours;
@@ -46,10 +47,12 @@ use pathproof_model::{
     Environment, Finding, LatencySummary, NodeId, Port, ResultDoc, Step, TrafficSpec, Trips,
 };
 
+pub use lossy::slower_once;
+pub use queue::queue_once;
 use rates::lost;
 pub use settled::settle;
 pub use sizes::another_search;
-pub use slow::slow_once;
+pub use slow::{slow_like, slow_once};
 
 /// What finds one cause, or several that share the work of telling them apart.
 struct Rule {
@@ -85,6 +88,7 @@ const FAMILIES: &[&[Rule]] = &[
     delays::RULES,
     sleeps::RULES,
     repeats::RULES,
+    lossy::RULES,
     windows::RULES,
     rates::RULES,
     queue::RULES,

@@ -1,11 +1,14 @@
 //! What the NICs of this host carry that a plan does not name: each by itself, then all together.
 
-use pathproof_model::{CommandName, Plan, StepError, StepSpec};
+use pathproof_model::{CommandName, Plan, ResultDoc, StepError, StepSpec};
 
 use super::{Conductor, Place, UNHURRIED_NS, need_ns};
 use crate::registry::manners;
 use crate::run::record::Record;
 use crate::steps;
+
+/// What there may be no time for.
+const EACH_WAY: &str = "what a NIC carries one way alone: not measured";
 
 impl Conductor<'_> {
     /// NICs of this host over which the two hosts would talk as well, beside the one that the streams of a check use.
@@ -34,14 +37,30 @@ impl Conductor<'_> {
             self.step(&Place { number, of, later: &specs[nth + 1..] }, spec, record)?;
             self.collect(record)?;
         }
-        while let Some(spec) = steps::each_way(&record.doc) {
+        self.while_asked(steps::each_way, EACH_WAY, record)?;
+        self.while_asked(steps::of_one_nic, "what a NIC loses, or lets wait: not measured", record)?;
+        self.all_together(&nics, record)?;
+        // What all of them carry begins with the session's own NIC, and others can be held against that.
+        self.while_asked(steps::each_way, EACH_WAY, record)
+    }
+
+    /// Further steps as long as there is one to be made, and time for it; what there is no time for is said.
+    fn while_asked(
+        &mut self,
+        next: fn(&ResultDoc) -> Option<StepSpec>,
+        cut: &str,
+        record: &mut Record<'_>,
+    ) -> Result<(), StepError> {
+        while let Some(spec) = next(&record.doc) {
             if need_ns(record, &spec) > self.left_ns(record) {
-                record.cut.push("what a NIC carries one way alone: not measured".into());
+                if !record.cut.iter().any(|known| known == cut) {
+                    record.cut.push(cut.into());
+                }
                 break;
             }
             self.further(&spec, record)?;
         }
-        self.all_together(&nics, record)
+        Ok(())
     }
 
     /// What those NICs carry together with the one that the session began on. A check that is to be quick leaves it out by plan.
@@ -58,6 +77,13 @@ impl Conductor<'_> {
         // A short step that came to little is asked again where there is time: somebody else may have used the path just then.
         let again = steps::together_again(&record.doc, &own, nics);
         if let Some(spec) = again.filter(|spec| need_ns(record, spec) <= self.left_ns(record)) {
+            self.further(&spec, record)?;
+        }
+        while let Some(spec) = steps::pair_of(&record.doc, &own, nics) {
+            if need_ns(record, &spec) > self.left_ns(record) {
+                record.cut.push("which NICs share what they carry: not measured".into());
+                break;
+            }
             self.further(&spec, record)?;
         }
         steps::sum_up_together(&mut record.doc);

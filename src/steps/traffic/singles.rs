@@ -141,6 +141,15 @@ fn apart(doc: &ResultDoc, nics: Vec<String>) -> Vec<String> {
     apart.into_iter().map(|(nic, _)| nic).collect()
 }
 
+/// The steps both ways that were made with exactly these NICs, whatever became of them.
+fn all_over<'a>(doc: &'a ResultDoc, nics: &[String]) -> Vec<&'a Step> {
+    let both_ways = |step: &&Step| {
+        let traffic = step.spec.as_ref().and_then(StepSpec::traffic);
+        traffic.is_some_and(|traffic| traffic.direction == Direction::Both)
+    };
+    doc.steps.iter().filter(both_ways).filter(|step| nics_of(step) == nics).collect()
+}
+
 /// The next short step that tells what the NICs which [`beside`] tried carry together with the one called `own`: that one alone in the
 /// same way, then all of them.
 pub fn together(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec> {
@@ -154,36 +163,104 @@ pub fn together(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec>
 
 /// The same once more, where they carried together less than a healthy path would.
 pub fn together_again(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec> {
-    /// As the built-in limit of the verdict.
-    const SUM_SHARE_MIN: f64 = 0.8;
     let all = apart(doc, that_carry(doc, own, nics));
-    let alone = |nic: &String| carried(&doc.steps[made_over(doc, std::slice::from_ref(nic))?]);
-    let sum: u64 = all.iter().map(alone).sum::<Option<u64>>()?;
     let tried: Vec<&Step> = doc.steps.iter().filter(|step| is_together(step)).collect();
     let [once] = tried[..] else { return None };
-    ((carried(once)? as f64) < sum as f64 * SUM_SHARE_MIN).then(|| both_ways_over(all)).flatten()
+    carries_little(doc, once, &all).filter(|little| *little).and_then(|_| both_ways_over(all))
+}
+
+/// Whether NICs carried together in a step less than a healthy path would let them, by what each carries alone.
+fn carries_little(doc: &ResultDoc, step: &Step, nics: &[String]) -> Option<bool> {
+    /// As the built-in limit of the verdict.
+    const SUM_SHARE_MIN: f64 = 0.8;
+    let alone = |nic: &String| carried(&doc.steps[made_over(doc, std::slice::from_ref(nic))?]);
+    let sum: u64 = nics.iter().map(alone).sum::<Option<u64>>()?;
+    Some((carried(step)? as f64) < sum as f64 * SUM_SHARE_MIN)
+}
+
+/// The next two of three NICs and more that are tried together, where all of them came to little twice: those that fell most first, and a pair that came
+/// to little once more. Who shares something with whom is known by that: over a stripe one that waits holds up the others.
+pub fn pair_of(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec> {
+    /// Of four NICs these are all.
+    const PAIRS_MAX: usize = 6;
+    let all = apart(doc, that_carry(doc, own, nics));
+    // How often they were tried, and whether they carried little each time of which that is known.
+    let tried = |nics: &[String]| {
+        let made = all_over(doc, nics);
+        let known: Vec<bool> = made.iter().filter_map(|step| carries_little(doc, step, nics)).collect();
+        (made.len(), !known.is_empty() && known.iter().all(|little| *little))
+    };
+    let (often, came_to_little) = tried(&all);
+    if all.len() < 3 || often < 2 || !came_to_little {
+        return None;
+    }
+    let first = *all_over(doc, &all).first()?;
+    for pair in pairs_of(doc, first, &all).into_iter().take(PAIRS_MAX) {
+        match tried(&pair) {
+            (0, _) | (1, true) => return both_ways_over(pair),
+            // It is known by now who shares something.
+            (_, true) => return None,
+            (_, false) => {}
+        }
+    }
+    None
+}
+
+/// Every two of these NICs, those first that fell most in a step with all of them against what each carries alone.
+fn pairs_of(doc: &ResultDoc, together: &Step, nics: &[String]) -> Vec<Vec<String>> {
+    let shares = || together.detail.nics.iter().flatten().filter(|share| share.end == End::Client);
+    let part = |nic: &String| {
+        let own = shares().find(|share| share.nic == *nic);
+        let bytes = own.map_or(0, |share| share.lane_sent_bytes.saturating_add(share.lane_received_bytes));
+        let alone = made_over(doc, std::slice::from_ref(nic)).and_then(|at| carried(&doc.steps[at]));
+        bytes as f64 / alone.unwrap_or(1).max(1) as f64
+    };
+    let mut pairs: Vec<(f64, Vec<String>)> = vec![];
+    for (at, one) in nics.iter().enumerate() {
+        let others = nics.iter().skip(at + 1);
+        pairs.extend(others.map(|other| (part(one) + part(other), vec![one.clone(), other.clone()])));
+    }
+    pairs.sort_by(|one, other| one.0.total_cmp(&other.0));
+    pairs.into_iter().map(|(_, pair)| pair).collect()
+}
+
+/// The NICs that a step which no plan asked for was held to; none of another step.
+fn nics_of(step: &Step) -> Vec<String> {
+    let traffic = step.spec.as_ref().and_then(StepSpec::traffic);
+    traffic.filter(|_| step.follows_up == Some(FollowUp::Alone)).map(held_to).unwrap_or_default()
 }
 
 /// Whether several NICs carried together in a step that no plan asked for.
 fn is_together(step: &Step) -> bool {
-    let nics = |step: &Step| step.spec.as_ref().and_then(StepSpec::traffic).map(held_to).unwrap_or_default();
-    step.follows_up == Some(FollowUp::Alone) && step.detail.alone.is_none() && nics(step).len() > 1
+    step.detail.alone.is_none() && nics_of(step).len() > 1
 }
 
-/// Puts what each carried by itself into the step in which all carried together, the better one of two, and says what that shows.
+/// Puts what each carried by itself into the step in which all carried together, the better one of two, and says what that shows; and into
+/// the better step of each two of them that were tried together.
 pub fn sum_up_together(doc: &mut ResultDoc) -> Vec<Finding> {
-    let nics = |step: &Step| step.spec.as_ref().and_then(StepSpec::traffic).map(held_to).unwrap_or_default();
-    let tried = doc.steps.iter().enumerate().filter(|(_, step)| is_together(step));
-    let Some((at, _)) = tried.max_by_key(|(_, step)| carried(step)) else { return vec![] };
-    let nics = nics(&doc.steps[at]);
-    let alone: Vec<Step> = nics
-        .iter()
-        .filter_map(|nic| Some(doc.steps[made_over(doc, std::slice::from_ref(nic))?].clone()))
-        .collect();
-    if alone.len() == nics.len() && doc.steps[at].error.is_none() {
-        sum_up(&mut doc.steps[at], &alone);
+    let mut groups: Vec<Vec<String>> = vec![];
+    for step in doc.steps.iter().filter(|step| is_together(step)) {
+        let nics = nics_of(step);
+        if !groups.contains(&nics) {
+            groups.push(nics);
+        }
     }
-    findings(doc, at)
+    let mut first = None;
+    for nics in groups {
+        let tried = doc.steps.iter().enumerate();
+        let tried = tried.filter(|(_, step)| is_together(step) && nics_of(step) == nics);
+        let Some((at, _)) = tried.max_by_key(|(_, step)| carried(step)) else { continue };
+        let alone: Vec<Step> = nics
+            .iter()
+            .filter_map(|nic| Some(doc.steps[made_over(doc, std::slice::from_ref(nic))?].clone()))
+            .collect();
+        if alone.len() == nics.len() && doc.steps[at].error.is_none() {
+            sum_up(&mut doc.steps[at], &alone);
+        }
+        // How two of them divided what is theirs says nothing that all of them do not.
+        first = first.or(Some(at));
+    }
+    first.map_or_else(Vec::new, |at| findings(doc, at))
 }
 
 /// The next of the short steps that tell why such a NIC carries little both ways at once: one way alone.
@@ -192,6 +269,20 @@ pub fn each_way(doc: &ResultDoc) -> Option<StepSpec> {
     let mut spec = step.spec.clone()?;
     spec.traffic_mut()?.direction = way;
     Some(spec)
+}
+
+/// The next short step over another NIC that one which carried somewhat less can be held against.
+pub fn alike(doc: &ResultDoc) -> Option<StepSpec> {
+    let (mut asked, nic) = pathproof_engine::diagnose::slow_like(doc)?;
+    CONSTRAIN.write(&mut asked.options, vec![nic]);
+    let made = doc.steps.iter().any(|step| {
+        let like = step.spec.as_ref().and_then(StepSpec::traffic);
+        let is_like = |like: &TrafficSpec| {
+            (&like.over, &like.options, like.direction) == (&asked.over, &asked.options, asked.direction)
+        };
+        step.follows_up == Some(FollowUp::Alone) && like.is_some_and(is_like)
+    });
+    (!made).then_some(StepSpec::Stream(asked))
 }
 
 /// What those take.
@@ -363,6 +454,44 @@ mod tests {
         assert!(!again(&doc));
         sum_up_together(&mut doc);
         assert!(doc.steps[3].detail.alone.is_none() && doc.steps[4].detail.alone.is_some());
+    }
+
+    #[test]
+    fn of_three_nics_each_two_are_tried_where_all_of_them_came_to_little_twice() {
+        let nics = ["e1", "e2"].map(String::from);
+        let mut doc = ResultDoc::new(pathproof_model::Tool::default(), "");
+        let next = |doc: &ResultDoc| pair_of(doc, "e0", &nics).map(|spec| held_to(spec.traffic().unwrap()));
+        doc.steps = ["e0", "e1", "e2"].map(|nic| both_ways(&[nic], [500, 500])).into();
+        // As over two switches with one uplink between them for the second and the third.
+        let mut all = both_ways(&["e0", "e1", "e2"], [1000, 1000]);
+        let share = |(nic, bytes): (&str, u64)| NicShare {
+            lane_sent_bytes: bytes,
+            ..NicShare::of(End::Client, nic)
+        };
+        all.detail.nics = Some([("e0", 500), ("e1", 250), ("e2", 240)].map(share).into());
+        doc.steps.push(all.clone());
+        assert_eq!(next(&doc), None, "it is asked again first");
+        doc.steps.push(all.clone());
+        let pair = |one: &str, other: &str| Some(vec![one.to_owned(), other.to_owned()]);
+        assert_eq!(next(&doc), pair("e1", "e2"), "those that fell most");
+        doc.steps.push(both_ways(&["e1", "e2"], [500, 490]));
+        assert_eq!(next(&doc), pair("e1", "e2"), "what came to little is asked again");
+        doc.steps.push(both_ways(&["e1", "e2"], [510, 490]));
+        assert_eq!(next(&doc), None);
+        let at: Vec<Option<usize>> = sum_up_together(&mut doc).iter().map(|one| one.step).collect();
+        assert_eq!(at, [Some(4)], "how all of them divided it is said, and nothing of a pair");
+        let share_at = |at: usize| doc.steps[at].detail.alone.as_ref().and_then(|sum| sum.share_of_sum);
+        assert_eq!((share_at(5), share_at(6)), (None, Some(0.5)));
+        assert!(share_at(3).is_none() && share_at(4).is_some(), "of the two with all of them one");
+        // Two that carry their sum are no answer: the next two.
+        let mut other = doc.clone();
+        other.steps.truncate(5);
+        other.steps.iter_mut().for_each(|step| step.detail.alone = None);
+        other.steps.push(both_ways(&["e1", "e2"], [990, 980]));
+        assert_eq!(next(&other), pair("e0", "e2"));
+        // Two NICs have no other pair.
+        let two = ["e1".to_owned()];
+        assert_eq!(pair_of(&other, "e0", &two), None);
     }
 
     #[test]

@@ -1,13 +1,16 @@
-//! NICs against one another: one of several that carries a small part of what its like do.
+//! NICs against one another: one of several that carries a small part of what its like do. What is somewhat less ([`nearly`]) takes more than one
+//! try, and another NIC that was tried alike.
 //!
 //! Refuses to accuse one whose streams all waited so long for a processor that this could be why: that is asked once more, and is open where it
 //! stays so.
+
+mod nearly;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use pathproof_model::code;
-use pathproof_model::finding::Topic;
+use pathproof_model::finding::{Code, Topic};
 use pathproof_model::judge::{could_explain_rate, nics_of, still_grew};
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
@@ -16,9 +19,15 @@ use pathproof_model::{Direction, End, Finding, FollowUp, NodeId, ResultDoc, Step
 use super::rates::{full_core, is_flat, is_steady};
 use super::{Rule, busy};
 use crate::channels::packet_path::is_tunnel;
+pub use nearly::slow_like;
 
-/// So many times as much must the best of them carry.
-const FACTOR: f64 = 2.5;
+/// Where the best of them carries so many times as much, it shows at once.
+const PLAIN: f64 = 2.5;
+/// A link of which another one is so many times as fast is a slower one.
+const SLOWER: f64 = 2.0;
+
+/// What each NIC carried by itself in one direction.
+type ByNic<'a> = BTreeMap<String, Best<'a>>;
 
 /// What a NIC carried by itself in one direction.
 struct Best<'a> {
@@ -29,11 +38,11 @@ struct Best<'a> {
 }
 
 impl<'a> Best<'a> {
-    /// The best try of those whose threads did not wait for so long that a NIC like one which carries `best` could have shown this rate: one such
-    /// is enough to know that it is slow.
-    fn calm(&self, best: u64) -> Option<&'a Step> {
+    /// The best try of those whose threads did not wait for so long that a NIC which carries one in `times` of `best` could have shown this rate: one
+    /// such is enough to know that it is slow.
+    fn calm(&self, best: u64, times: f64) -> Option<&'a Step> {
         let starved = |step: &Step| {
-            !is_steady(step) && could_explain_rate(step, self.rate as f64, best as f64 / FACTOR)
+            !is_steady(step) && could_explain_rate(step, self.rate as f64, best as f64 / times)
         };
         self.tries.iter().map(|(_, step)| *step).find(|step| !starved(step))
     }
@@ -52,7 +61,9 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
         let alone = by_nic(doc, way, lanes);
         let Some((best_nic, best)) = alone.iter().max_by_key(|(_, best)| best.rate) else { continue };
         let like = (best_nic.as_str(), best);
-        found.extend(alone.iter().filter_map(|(nic, own)| slow(doc, way, nic, own, like)));
+        found.extend(alone.iter().filter_map(|(nic, own)| {
+            slow(doc, way, nic, own, like).or_else(|| nearly::finding(doc, way, &alone, nic))
+        }));
     }
     // One finding for a NIC that is slow both ways.
     let mut told: Vec<Finding> = Vec::new();
@@ -60,7 +71,10 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
         let same =
             |one: &&mut Finding| one.code == finding.code && one.told(told::NIC) == finding.told(told::NIC);
         match told.iter_mut().find(same) {
-            Some(one) => one.evidence = format!("{}; {}", one.evidence, finding.evidence),
+            Some(one) => {
+                one.evidence = format!("{}; {}", one.evidence, finding.evidence);
+                one.severity = one.severity.max(finding.severity);
+            }
             None => told.push(finding),
         }
     }
@@ -88,19 +102,16 @@ pub fn slow_once(doc: &ResultDoc) -> Option<TrafficSpec> {
         let alone = by_nic(doc, way, lanes);
         let Some((best_nic, best)) = alone.iter().max_by_key(|(_, best)| best.rate) else { continue };
         for (nic, own) in &alone {
-            let (tried, most) = match own.calm(best.rate) {
+            if let Some(next) = nearly::once(doc, way, &alone, nic, (best_nic.as_str(), best.rate)) {
+                return Some(next);
+            }
+            let (tried, most) = match own.calm(best.rate, PLAIN) {
                 Some(_) => (own.step().filter(both), 1),
                 None => (own.tries.iter().map(|(_, step)| *step).find(both), 2),
             };
             let Some(traffic) = tried.and_then(|step| step.spec.as_ref()?.traffic()) else { continue };
-            let again = doc.steps.iter().filter(|step| {
-                let options =
-                    step.spec.as_ref().and_then(|spec| spec.traffic()).map(|traffic| &traffic.options);
-                step.follows_up == Some(FollowUp::Alone)
-                    && step.direction == Some(way)
-                    && options == Some(&traffic.options)
-            });
-            let open = again.count() < most && slower_link(doc, nic, best_nic).is_none();
+            let again = times_asked(doc, way, traffic);
+            let open = again < most && slower_link(doc, nic, best_nic, SLOWER).is_none();
             if open && slow(doc, way, nic, own, (best_nic.as_str(), best)).is_some() {
                 return Some(TrafficSpec { direction: way, ..traffic.clone() });
             }
@@ -109,14 +120,25 @@ pub fn slow_once(doc: &ResultDoc) -> Option<TrafficSpec> {
     None
 }
 
-/// The speeds of a NIC and of another, where the first has half of it and less.
-fn slower_link(doc: &ResultDoc, nic: &str, like: &str) -> Option<(u64, u64)> {
+/// How often a NIC was asked one way alone by streams of the plan's kind that may take what there is.
+fn times_asked(doc: &ResultDoc, way: Direction, like: &TrafficSpec) -> usize {
+    let again = doc.steps.iter().filter(|step| {
+        let traffic = step.spec.as_ref().and_then(|spec| spec.traffic());
+        step.follows_up == Some(FollowUp::Alone)
+            && step.direction == Some(way)
+            && traffic.is_some_and(|traffic| traffic.is_free() && traffic.options == like.options)
+    });
+    again.count()
+}
+
+/// The speeds of a NIC and of another, where that one's is so many times as much and more.
+fn slower_link(doc: &ResultDoc, nic: &str, like: &str, times: f64) -> Option<(u64, u64)> {
     let speed = |name: &str| {
         let nic = doc.environment(NodeId::CLIENT)?.nics.iter().find(|nic| nic.name == name)?;
         nic.speed_bits_per_s
     };
     let (own, other) = (speed(nic)?, speed(like)?);
-    (own.saturating_mul(2) <= other).then_some((own, other))
+    (own as f64 * times <= other as f64).then_some((own, other))
 }
 
 /// The NIC that all of a step's lanes at the client went over, where it was one.
@@ -131,12 +153,36 @@ pub(super) fn only_nic(doc: &ResultDoc, step: &Step) -> Option<String> {
     nics.pop().filter(|_| nics.is_empty())
 }
 
+/// Streams that took what there is over one NIC each by itself, over which no stream of the plan went.
+pub(super) fn beside_plan(doc: &ResultDoc) -> impl Iterator<Item = &Step> {
+    let streams = doc.steps.iter().filter(|step| step.kind.traits().bulk && step.error.is_none());
+    let planned = streams.clone().filter(|step| step.follows_up.is_none());
+    let used: Vec<String> = planned.filter_map(|step| only_nic(doc, step)).collect();
+    streams.filter(move |step| {
+        let traffic = step.spec.as_ref().and_then(|spec| spec.traffic());
+        step.follows_up == Some(FollowUp::Alone)
+            && traffic.is_some_and(TrafficSpec::is_free)
+            && only_nic(doc, step).is_some_and(|nic| !used.contains(&nic))
+    })
+}
+
 fn lanes_of(step: &Step) -> Option<u32> {
     Some(step.spec.as_ref()?.traffic()?.lanes)
 }
 
-fn by_nic(doc: &ResultDoc, way: Direction, lanes: u32) -> BTreeMap<String, Best<'_>> {
-    let mut all: BTreeMap<String, Best<'_>> = BTreeMap::new();
+/// What a step carried one way.
+pub(super) fn rate_of(step: &Step, way: Direction) -> Option<u64> {
+    match step.direction {
+        Some(Direction::Both) => {
+            let flow = step.flows.iter().find(|flow| flow.name == way.name());
+            flow.and_then(|flow| flow.summary.goodput_bits_per_s)
+        }
+        direction => step.summary.goodput_bits_per_s.filter(|_| direction == Some(way)),
+    }
+}
+
+fn by_nic(doc: &ResultDoc, way: Direction, lanes: u32) -> ByNic<'_> {
+    let mut all: ByNic<'_> = BTreeMap::new();
     for step in doc.steps.iter().filter(|step| step.kind.traits().bulk && step.error.is_none()) {
         let asked = lanes_of(step) == Some(lanes) && !still_grew(step);
         let aside = matches!(step.follows_up, Some(FollowUp::Cause | FollowUp::Search | FollowUp::Port));
@@ -145,14 +191,7 @@ fn by_nic(doc: &ResultDoc, way: Direction, lanes: u32) -> BTreeMap<String, Best<
         }
         let free =
             step.spec.as_ref().and_then(|spec| spec.traffic()).is_some_and(|traffic| traffic.is_free());
-        let rate = match step.direction {
-            Some(Direction::Both) => {
-                let flow = step.flows.iter().find(|flow| flow.name == way.name());
-                flow.and_then(|flow| flow.summary.goodput_bits_per_s)
-            }
-            direction => step.summary.goodput_bits_per_s.filter(|_| direction == Some(way)),
-        };
-        let (Some(rate), Some(nic), true) = (rate, only_nic(doc, step), free) else { continue };
+        let (Some(rate), Some(nic), true) = (rate_of(step, way), only_nic(doc, step), free) else { continue };
         let own = all.entry(nic).or_insert(Best { rate, tries: vec![] });
         own.rate = own.rate.max(rate);
         own.tries.push((rate, step));
@@ -169,7 +208,7 @@ fn swallowed(doc: &ResultDoc, nic: &str) -> bool {
 }
 
 /// Whether a NIC is a tunnel: what goes by it goes by another one of the host as well, and is packed first, which costs what it costs.
-fn carries_packed(doc: &ResultDoc, nic: &str) -> bool {
+pub(super) fn carries_packed(doc: &ResultDoc, nic: &str) -> bool {
     let host = doc.environment(NodeId::CLIENT);
     host.is_some_and(|host| host.nics.iter().any(|one| one.name == nic && is_tunnel(one)))
 }
@@ -184,7 +223,7 @@ fn slow(
     let factor = best.rate as f64 / own.rate.max(1) as f64;
     // What is packed is slower for that, but not nothing.
     let known = if own.rate == 0 { swallowed(doc, nic) } else { carries_packed(doc, nic) };
-    if nic == like || factor < FACTOR || known {
+    if nic == like || factor < PLAIN || known {
         return None;
     }
     // Of nothing there is no multiple.
@@ -197,20 +236,33 @@ fn slow(
         way.name(),
         BitsPerSecond(best.rate)
     );
-    let Some(step) = own.calm(best.rate) else {
+    let Some(step) = own.calm(best.rate, PLAIN) else {
         let open =
             busy::left_open(own.step()?, &said, &format!("whether {nic} is slow"), &[code!("NIC-SLOW")]);
         return Some(open.tell(told::NIC, nic).with("factor", factor));
     };
-    // What is known of it: the first that applies.
+    let link = slower_link(doc, nic, like, SLOWER);
+    let (why, open) = why(doc, nic, (own.rate, step), (like, best.step()), link);
+    let said = format!("{said}: {why}");
+    Some(Finding::new("NIC-SLOW", said).tell(told::NIC, nic).with("factor", factor).open(&open))
+}
+
+/// Why it is slow, as far as that is known: the first that applies; and what else it may be where nothing does.
+fn why(
+    doc: &ResultDoc,
+    nic: &str,
+    (rate, step): (u64, &Step),
+    (like, beside): (&str, Option<&Step>),
+    link: Option<(u64, u64)>,
+) -> (String, Vec<Code>) {
     let lossy = doc.findings.iter().any(|finding| {
         finding.is_about(Topic::Loss) && finding.told(told::LOCAL_NIC).as_deref() == Some(nic)
     });
     // A processor that is as full over both is no difference between them.
-    let like_core = best.step().and_then(full_core);
+    let like_core = beside.and_then(full_core);
     let core = full_core(step).filter(|_| like_core.is_none());
     let mut open = vec![];
-    let why = match slower_link(doc, nic, like) {
+    let why = match link {
         Some((own, other)) => {
             format!("its link has {}, that of {like} {}", BitsPerSecond(own), BitsPerSecond(other))
         }
@@ -220,7 +272,7 @@ fn slow(
                 "{}, and over {like} none was as full, so it is a processor that bounds it",
                 core.said
             ),
-            None if own.rate > 0 && is_flat(step) => {
+            None if rate > 0 && is_flat(step) => {
                 "its rate is flat, so a limit or a slower link lies on its way".into()
             }
             None => {
@@ -234,8 +286,7 @@ fn slow(
             }
         },
     };
-    let said = format!("{said}: {why}");
-    Some(Finding::new("NIC-SLOW", said).tell(told::NIC, nic).with("factor", factor).open(&open))
+    (why, open)
 }
 
 #[cfg(test)]

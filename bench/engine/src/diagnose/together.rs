@@ -114,7 +114,9 @@ fn nics_share(doc: &ResultDoc) -> Option<Finding> {
         "{}: {}: each alone is as fast as all, so they share something on the way",
         step.name, check.text
     );
-    Some(Finding::new("PATH-SHARED", said).with_next(
+    let each = step.detail.alone.iter().flat_map(|sum| &sum.each);
+    let nics: Vec<String> = each.map(|one| one.nic.clone()).collect();
+    Some(Finding::new("PATH-SHARED", said).tell(told::NICS, nics).with_next(
         "Look where the ways of the NICs meet: an uplink between two switches, a port of a switch, a slot of the host, a limit of a virtual machine.",
     ))
 }
