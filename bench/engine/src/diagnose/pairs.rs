@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use pathproof_model::code;
+use pathproof_model::judge::tcp_passed;
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{
@@ -85,6 +86,12 @@ fn answered_later(doc: &ResultDoc, path: &MtuPath) -> bool {
         .any(|one| one.flows.iter().any(|flow| flow.answered))
 }
 
+/// Whether TCP passed between the addresses of a path, by its two NICs: then something takes datagrams away.
+fn carries_tcp(doc: &ResultDoc, path: &MtuPath) -> bool {
+    let theirs = path.remote_nic.as_deref().map(|nic| (nic, path.remote_address));
+    theirs.is_some_and(|theirs| tcp_passed(doc, (path.local_nic.as_str(), path.local_address), theirs))
+}
+
 /// Pairs that SMB would use and over which not one probe of the path MTU was answered, where no later step said so or was answered; and a family of
 /// addresses that nobody answers for on a wire that carries the other.
 fn dead(doc: &ResultDoc) -> Vec<Finding> {
@@ -97,7 +104,7 @@ fn dead(doc: &ResultDoc) -> Vec<Finding> {
     let pairs =
         silent(doc).into_iter().filter(|(path, alive)| wanted(path) || is_unresolved(doc, path, alive));
     pairs
-        .filter(|(path, _)| !answered_later(doc, path))
+        .filter(|(path, _)| !answered_later(doc, path) && !carries_tcp(doc, path))
         .map(|(path, alive)| {
             let remote = path.remote_nic.as_deref().unwrap_or("the peer");
             let said = format!(

@@ -149,8 +149,14 @@ fn explain(doc: &mut ResultDoc) {
     let reset_slow = |finding: &Finding| {
         finding.is(code!("NIC-SLOW")) && finding.told(told::NIC).is_some_and(|nic| reset.contains(&nic))
     };
+    // Pairs over which TCP passes, as may be known only after the step that no datagram answered in.
+    let carried = super::filtered::carried_by_tcp(doc);
+    let only_filtered = |finding: &Finding| {
+        let nics = finding.told(told::LOCAL_NIC).zip(finding.told(told::REMOTE_NIC));
+        finding.is(code!("CHANNEL-DEAD")) && nics.is_some_and(|nics| carried.contains(&nics))
+    };
     doc.findings.retain(|finding| {
-        let held = fell(finding) || reset_slow(finding);
+        let held = fell(finding) || reset_slow(finding) || only_filtered(finding);
         let seems = seems_policed(finding) || policed_stall(finding);
         !held && !seems && !explained(finding) && !slower_way(finding) && !refused(finding)
     });
