@@ -21,6 +21,8 @@ const EXPLAINS: &[(&str, &[&str])] = &[
     ("FABRIC-CROSSED", &["CHANNEL-DEAD", "CHANNEL-LOST", "MTU-UNKNOWN"]),
     ("PATH-ONE-WAY", &["MTU-UNKNOWN"]),
     ("ROUTE-PROHIBITED", &["CHANNEL-DEAD", "MTU-UNKNOWN"]),
+    // Of two NICs that switches take for one, one end may have heard the other.
+    ("MAC-DUPLICATE", &["CHANNEL-DEAD", "MTU-UNKNOWN", "PATH-ONE-WAY"]),
     // Behind a translation the two NICs are not the two ends of one path.
     (
         "PEER-NAT",
@@ -292,6 +294,20 @@ mod tests {
                 && left(Severity::Error, 0, "e0")
                 && left(Severity::Error, 1, "e1")
         );
+    }
+
+    #[test]
+    fn two_nics_with_one_hardware_address_are_why_their_pair_is_silent_and_no_other() {
+        let left = |nic: &str| {
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            let of = |code: &'static str, nic: &str| {
+                Finding::new(code, "seen").tell(told::LOCAL_NIC, nic).tell(told::REMOTE_NIC, nic)
+            };
+            doc.findings = vec![of("CHANNEL-DEAD", nic), of("PATH-ONE-WAY", nic), of("MAC-DUPLICATE", "e1")];
+            settle(&mut doc);
+            doc.findings.len()
+        };
+        assert_eq!((left("e1"), left("e2")), (1, 3));
     }
 
     #[test]
