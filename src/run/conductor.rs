@@ -180,7 +180,7 @@ impl<'a> Conductor<'a> {
         }
         let found = steps::conclude(&record.doc, first);
         record.doc.findings.extend(found);
-        Ok(())
+        self.silent_by_tcp(&beside, record)
     }
 
     /// Makes a step that is in no plan, and keeps it.

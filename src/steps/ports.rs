@@ -37,6 +37,9 @@ const AFTER_SILENCE_NS: u64 = 3_000_000_000;
 /// Longest time for which connections on the networks beside the session's are left silent: half of that on its own, and no more than this, because
 /// it comes on top of it.
 const BESIDE_IDLE_NS_MAX: u64 = 15_000_000_000;
+/// Most connections that are opened at once on each of those networks: enough that half of them is a number, and few enough that the other end keeps those
+/// of all networks open.
+const BESIDE_CONNECTIONS: u32 = 8;
 /// It is not begun with less.
 const LEAST_NS: u64 = 500_000_000;
 
@@ -65,7 +68,8 @@ fn silence_ns(spec: &PortsSpec) -> u64 {
 }
 
 /// The step that asks for the ports of another one's roles on the networks that SMB would use beside the one of the session, where there are such
-/// networks, and leaves connections silent there: what a firewall lets through or remembers on one NIC it may drop or forget on another.
+/// networks, opens some connections at once there and leaves others silent: what a firewall lets through, looks at or remembers on one NIC it may treat
+/// otherwise on another.
 pub fn beside(spec: &StepSpec, session: &SessionFacts) -> Option<StepSpec> {
     let asked = spec.ports().filter(|ports| ports.at.is_session())?;
     // Datagrams go to nobody who has not said the session's word over a connection.
@@ -74,7 +78,8 @@ pub fn beside(spec: &StepSpec, session: &SessionFacts) -> Option<StepSpec> {
     // The other family between the same NICs goes the same way: silence there tells nothing more.
     let others = ways.iter().any(|way| !way.second_family);
     let idle_ns = if others { (asked.idle_ns / 2).min(BESIDE_IDLE_NS_MAX) } else { 0 };
-    let more = PortsSpec { connections: 0, idle_ns, at: PortsWhere::Beside, ..asked.clone() };
+    let connections = asked.connections.min(BESIDE_CONNECTIONS);
+    let more = PortsSpec { connections, idle_ns, at: PortsWhere::Beside, ..asked.clone() };
     // A check that leaves nothing silent is in a hurry.
     ((connects || asked.idle_ns > 0) && !ways.is_empty()).then_some(StepSpec::Ports(more))
 }
@@ -172,11 +177,12 @@ impl Runner for Ports {
     fn cost(&self, spec: &StepSpec, _paths: usize) -> Cost {
         // Both ends of every connection, with what the kernel keeps for each.
         const CONNECTION_BYTES: u64 = 64 << 10;
-        let places = match spec_of(spec).at {
-            PortsWhere::Session => 1,
-            PortsWhere::Networks | PortsWhere::Beside => WAYS_MAX as u64,
+        let (places, bursts) = match spec_of(spec).at {
+            PortsWhere::Session => (1, 1),
+            PortsWhere::Networks => (WAYS_MAX as u64, 0),
+            PortsWhere::Beside => (WAYS_MAX as u64, WAYS_MAX as u64),
         };
-        let connections = u64::from(spec_of(spec).connections) + places * Port::ALL.len() as u64;
+        let connections = bursts * u64::from(spec_of(spec).connections) + places * Port::ALL.len() as u64;
         let memory_bytes = (2 * connections).saturating_mul(CONNECTION_BYTES);
         Cost {
             memory_bytes,
@@ -196,6 +202,7 @@ impl Runner for Ports {
             step.detail.network_ports = found.filter(|networks| asked || some(networks));
             step.detail.left_silent =
                 client.map(|end| end.silent_beside.clone()).filter(|all| !all.is_empty());
+            step.detail.opened_at_once = Some(ports::opened_beside(client)).filter(|all| !all.is_empty());
             return;
         }
         let (records, bursts) = ports::merge(&spec_of(spec), client, server);

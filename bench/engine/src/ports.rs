@@ -155,9 +155,15 @@ pub fn merge(
             let Some(asked) = end.ports.iter().find(|asked| asked.port == port) else { continue };
             records.push(record(spec, asked, direction));
         }
-        bursts.extend(end.connections.map(|opened| OpenedRecord { direction, opened: within(opened) }));
+        bursts.extend(end.connections.map(|opened| OpenedRecord::of_session(direction, within(opened))));
     }
     (records, bursts)
+}
+
+/// What became of connections that the client opened at once on each network beside the session's.
+pub fn opened_beside(client: Option<&PortsEnd>) -> Vec<OpenedRecord> {
+    let told = client.map_or_else(Vec::new, |end| end.opened_beside.clone());
+    told.into_iter().map(|one| OpenedRecord { opened: within(one.opened), ..one }).collect()
 }
 
 /// What both ends found on the networks that the client asked about. What the server says can only be about those, and about ports that the roles
@@ -302,6 +308,7 @@ mod tests {
         let server = PortsEnd {
             datagrams: vec![],
             silent_beside: vec![],
+            opened_beside: vec![],
             ports: vec![asked(PortAnswer::Answered), asked(PortAnswer::Filtered)],
             silent: vec![],
             networks: vec![],

@@ -27,6 +27,7 @@ mod lossless;
 mod migrate;
 mod mtu;
 pub mod names;
+mod passed;
 mod ports;
 pub mod repeats;
 mod segments;
@@ -46,6 +47,7 @@ pub use link::{LinkSpeed, link_speed, nics_of};
 pub use loaded::{LoadedDelay, loaded_delays};
 pub use loss::dropped_by_receiver;
 pub use lossless::{Lossless, LosslessPriority, lossless};
+pub use passed::tcp_passed;
 pub use segments::{Segments, segments};
 pub use traffic::{ROUND_TRIPS_MIN, nics_together};
 

@@ -1,6 +1,8 @@
 //! What a `ports` step measures: whether the ports that the real job needs pass between two hosts, each way, and whether several
 //! connections open at once. The list of ports is closed: nothing that a peer says can add one.
 
+use std::net::IpAddr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -183,7 +185,7 @@ impl PortsWhere {
 pub struct PortsSpec {
     /// What the path is for; where nothing is said every port is reported and none is judged.
     pub roles: Vec<Role>,
-    /// Connections that are opened at once, each way.
+    /// Connections that are opened at once, each way; on networks beside the session's from the client alone.
     pub connections: u32,
     /// Longest time for which connections are left silent, in ns; others are for half of it, a quarter and an eighth.
     pub idle_ns: u64,
@@ -357,6 +359,9 @@ pub struct PortsEnd {
     /// Datagrams at a pace to ports that had answered, where a role needs one of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub datagrams: Vec<PortDatagrams>,
+    /// Connections that the client opened at once on each of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub opened_beside: Vec<OpenedRecord>,
 }
 
 /// Ports on one network that both hosts share, each end's at its address in it, asked from the other's.
@@ -431,10 +436,19 @@ impl SilentRecord {
 }
 
 /// Connections that were opened at once in one direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OpenedRecord {
     /// `out` from client to server, `in` from server to client.
     pub direction: Direction,
+    /// The network that they went over; absent where that is the session's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet: Option<String>,
+    /// The client's address in that network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_address: Option<IpAddr>,
+    /// The server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_address: Option<IpAddr>,
     /// What became of them.
     #[serde(flatten)]
     pub opened: OpenedAtOnce,
@@ -448,6 +462,23 @@ pub struct DatagramsRecord {
     /// What became of them.
     #[serde(flatten)]
     pub datagrams: PortDatagrams,
+}
+
+impl OpenedRecord {
+    /// Those between the addresses of the session.
+    pub fn of_session(direction: Direction, opened: OpenedAtOnce) -> OpenedRecord {
+        OpenedRecord { direction, subnet: None, local_address: None, remote_address: None, opened }
+    }
+
+    /// The network, as the end of "from this host to the server"; nothing for the session's own.
+    pub fn over(&self) -> String {
+        self.subnet.as_ref().map_or_else(String::new, |subnet| format!(" over {subnet}"))
+    }
+
+    /// Between which addresses they went, the client's first, on a network beside the session's.
+    pub fn ends(&self) -> Option<(IpAddr, IpAddr)> {
+        self.local_address.zip(self.remote_address)
+    }
 }
 
 #[cfg(test)]
@@ -465,6 +496,25 @@ mod tests {
         assert_eq!(needed(Role::Cluster, Direction::In), cluster);
         assert_eq!(needed(Role::Hyperv, Direction::In), ["6600/tcp"]);
         assert_eq!(needed(Role::Smb, Direction::In), Vec::<String>::new());
+    }
+
+    #[test]
+    fn connections_of_an_older_document_are_the_sessions_own() {
+        let older = r#"{ "direction": "in", "port": 445, "asked": 32, "opened": 31, "silent": 1 }"#;
+        let read: OpenedRecord = serde_json::from_str(older).unwrap();
+        let opened = OpenedAtOnce { port: 445, asked: 32, opened: 31, silent: 1, ..OpenedAtOnce::default() };
+        assert_eq!(read, OpenedRecord::of_session(Direction::In, opened));
+        assert_eq!((read.over(), read.ends()), (String::new(), None));
+        let (here, there) = (IpAddr::from([10, 9, 1, 1]), IpAddr::from([10, 9, 1, 2]));
+        let beside = OpenedRecord {
+            subnet: Some("10.9.1.0/24".into()),
+            local_address: Some(here),
+            remote_address: Some(there),
+            ..read
+        };
+        let again: OpenedRecord = serde_json::from_value(serde_json::to_value(&beside).unwrap()).unwrap();
+        assert_eq!((again.over().as_str(), again.ends()), (" over 10.9.1.0/24", Some((here, there))));
+        assert_eq!(again, beside);
     }
 
     #[test]

@@ -14,8 +14,8 @@ use pathproof_api::{Clock, Offer, Tick};
 use pathproof_engine::networks::{NetworkWay, ways, ways_of_both_families};
 use pathproof_engine::ports::{self, Heard, Offered, OfferedOn, SILENT_PORTS};
 use pathproof_model::{
-    AskedPort, Direction, End, Half, LeftSilent, NetworkPorts, Port, PortAnswer, PortsEnd, PortsSpec,
-    PortsWhere, RdmaDevice, SilentRecord,
+    AskedPort, Direction, End, Half, LeftSilent, NetworkPorts, OpenedAtOnce, OpenedRecord, Port, PortAnswer,
+    PortsEnd, PortsSpec, PortsWhere, RdmaDevice, SilentRecord,
 };
 use pathproof_sys::clock::RealClock;
 
@@ -26,6 +26,8 @@ use crate::steps::{Context, Prepared, Setup, failed};
 
 /// Addresses shown that wait for the server to look at them; each of the client's connections shows one.
 const SHOWN_MAX: usize = 128;
+/// Half of the connections of a burst that took longer than this are opened once more.
+const LATE_NS: u64 = 100_000_000;
 /// Why a network was not asked.
 const NO_THREAD: &str = "no thread could be had";
 /// Why the server did not speak to an address.
@@ -145,18 +147,32 @@ impl Prepared for ReadyNetworks {
             until: context.until,
             clock: context.clock,
         };
-        let (networks, silent): (Vec<NetworkPorts>, Vec<SilentRecord>) = match end {
-            End::Client => asking.all(&ways, &theirs, &mut || context.channel.is_over()).into_iter().unzip(),
-            End::Server => (asking.back(&ways, &theirs, &shown), vec![]),
-        };
+        let mut said = PortsEnd::default();
+        match end {
+            End::Client => {
+                for one in asking.all(&ways, &theirs, &mut || context.channel.is_over()) {
+                    said.networks.push(one.ports);
+                    if !one.silent.tried.is_empty() || !one.silent.used_answered_ns.is_empty() {
+                        said.silent_beside.push(one.silent);
+                    }
+                    said.opened_beside.extend(one.opened);
+                }
+            }
+            End::Server => said.networks = asking.back(&ways, &theirs, &shown),
+        }
         // Each end waits for as long as the other may ask, and the client asks for longer where connections are left silent.
         let longest_ns = (LONGEST.as_nanos() as u64).saturating_add(silence_ns(&spec));
         let mut half = answering.end(context, PATIENCE_NS.saturating_add(longest_ns));
-        let is_told = |record: &SilentRecord| !record.tried.is_empty() || !record.used_answered_ns.is_empty();
-        let silent_beside = silent.into_iter().filter(is_told).collect();
-        half.detail.ports = Some(PortsEnd { networks, silent_beside, ..PortsEnd::default() });
+        half.detail.ports = Some(said);
         half
     }
+}
+
+/// What the client found on one network.
+struct Found {
+    ports: NetworkPorts,
+    silent: SilentRecord,
+    opened: Option<OpenedRecord>,
 }
 
 /// What an end asks with.
@@ -179,7 +195,7 @@ impl Asking<'_> {
         ways: &[NetworkWay],
         theirs: &[OfferedOn],
         is_over: &mut dyn FnMut() -> bool,
-    ) -> Vec<(NetworkPorts, SilentRecord)> {
+    ) -> Vec<Found> {
         let Some((first, others)) = ways.split_first() else { return vec![] };
         let over = AtomicBool::new(false);
         let told = &over;
@@ -229,20 +245,15 @@ impl Asking<'_> {
             }
             let found = asked.into_iter().map(|(way, thread)| {
                 let found = thread.ok().and_then(|thread| thread.join().ok());
-                found.unwrap_or_else(|| self.unknown(way, NO_THREAD)).0
+                found.unwrap_or_else(|| self.unknown(way, NO_THREAD)).ports
             });
             let found: Vec<NetworkPorts> = found.collect();
-            let not_shown = waiting.into_iter().map(|way| self.unknown(way, NOT_SHOWN).0);
+            let not_shown = waiting.into_iter().map(|way| self.unknown(way, NOT_SHOWN).ports);
             found.into_iter().chain(not_shown).collect()
         })
     }
 
-    fn on(
-        &self,
-        way: &NetworkWay,
-        offered: Option<&[Offered]>,
-        is_over: &mut dyn FnMut() -> bool,
-    ) -> (NetworkPorts, SilentRecord) {
+    fn on(&self, way: &NetworkWay, offered: Option<&[Offered]>, is_over: &mut dyn FnMut() -> bool) -> Found {
         let Some(offered) = offered else {
             return self.unknown(way, "the other end does not know of this network");
         };
@@ -279,7 +290,20 @@ impl Asking<'_> {
         let heard: Vec<(Port, Heard)> =
             tcp.iter().zip(heard_tcp).chain(udp.iter().zip(heard_udp)).map(port).collect();
         let found = answers(&offered, &heard, self.adapter_there);
-        let (tried, used_ns) = match ports::burst_port(&found, &self.needed).filter(|_| leaves) {
+        let port = ports::burst_port(&found, &self.needed);
+        let opens = self.end == End::Client && self.spec.at == PortsWhere::Beside;
+        let opened = match port {
+            Some(port) if opens && !is_over() => self.opened(&dialler, port),
+            _ => None,
+        };
+        let opened = opened.map(|opened| OpenedRecord {
+            direction: Direction::Out,
+            subnet: Some(way.subnet.clone()),
+            local_address: Some(way.client),
+            remote_address: Some(way.server),
+            opened,
+        });
+        let (tried, used_ns) = match port.filter(|_| leaves) {
             Some(port) => dialler.leave_silent_beside_one(port, &ports::silences(self.spec.idle_ns), is_over),
             None => (vec![], vec![]),
         };
@@ -287,11 +311,25 @@ impl Asking<'_> {
         let is_told =
             |asked: &AskedPort| way.second_family || none_opened || self.needed.contains(&asked.port);
         let found = found.into_iter().filter(is_told);
-        self.told(way, &found.collect::<Vec<_>>(), tried, used_ns)
+        Found { opened, ..self.told(way, &found.collect::<Vec<_>>(), tried, used_ns) }
+    }
+
+    /// Connections that are opened at once, and once more where half of them took long: a host or a path that stands still for a moment is late by
+    /// itself, and seldom twice.
+    fn opened(&self, dialler: &Dialler<'_>, port: Port) -> Option<OpenedAtOnce> {
+        let count = self.spec.connections;
+        let once = Some(count).filter(|count| *count > 0).and_then(|count| dialler.burst(port, count))?;
+        // What opens in part only is told as that.
+        if once.opened < once.asked || once.median_ns <= Some(LATE_NS) {
+            return Some(once);
+        }
+        let again = dialler.burst(port, count);
+        let quicker = again.filter(|again| again.opened >= once.opened && again.median_ns < once.median_ns);
+        Some(quicker.unwrap_or(once))
     }
 
     /// Nothing is known of any port.
-    fn unknown(&self, way: &NetworkWay, why: &str) -> (NetworkPorts, SilentRecord) {
+    fn unknown(&self, way: &NetworkWay, why: &str) -> Found {
         let asked = |port: &Port| AskedPort {
             port: *port,
             answer: PortAnswer::Unknown,
@@ -307,13 +345,13 @@ impl Asking<'_> {
         found: &[AskedPort],
         mut tried: Vec<LeftSilent>,
         used_answered_ns: Vec<u64>,
-    ) -> (NetworkPorts, SilentRecord) {
+    ) -> Found {
         let direction = asks(self.end);
         let records = found.iter().map(|asked| ports::record(self.spec, asked, direction));
         tried.sort_by_key(|tried| tried.silent_ns);
         let subnet = way.subnet.clone();
         let silent = SilentRecord { direction, subnet: Some(subnet.clone()), tried, used_answered_ns };
-        (NetworkPorts { subnet, ports: records.collect() }, silent)
+        Found { ports: NetworkPorts { subnet, ports: records.collect() }, silent, opened: None }
     }
 }
 
@@ -367,7 +405,7 @@ mod tests {
         let theirs: Vec<OfferedOn> = offered.map(|ports| OfferedOn { subnet, ports }).into_iter().collect();
         let found = asking.all(&[way], &theirs, &mut || false);
         assert_eq!(found.len(), 1);
-        found[0].0.ports.iter().map(|record| (record.name.clone(), record.answer)).collect()
+        found[0].ports.ports.iter().map(|record| (record.name.clone(), record.answer)).collect()
     }
 
     #[test]
@@ -407,15 +445,42 @@ mod tests {
         };
         let theirs = [OfferedOn { subnet: subnet.clone(), ports }];
         let found = asking(End::Client, &spec, &clock).all(&[way], &theirs, &mut || false);
-        let (asked, silent) = &found[0];
-        assert!(asked.ports.is_empty(), "{asked:?}");
+        let Found { ports: asked, silent, opened } = &found[0];
+        assert!(asked.ports.is_empty() && opened.is_none(), "{asked:?} {opened:?}");
         assert_eq!((silent.direction, silent.subnet.as_ref()), (Direction::Out, Some(&subnet)));
         assert_eq!(silent.tried.iter().map(|one| one.alive).collect::<Vec<_>>(), [true; 4], "{silent:?}");
         // The other way round nobody is asked: no role needs a way back.
         let way = NetworkWay { subnet, client: server.into(), server: client.into(), second_family: false };
-        let (asked, silent) =
+        let Found { ports: asked, silent, .. } =
             asking(End::Server, &spec, &clock).on(&way, Some(&theirs[0].ports), &mut || false);
         assert!(asked.ports.is_empty() && silent.tried.is_empty(), "{asked:?} {silent:?}");
+        drop(answering.ender);
+        answering.thread.join().unwrap();
+    }
+
+    #[test]
+    fn connections_are_opened_at_once_beside_the_session_and_told_with_their_addresses() {
+        let (client, server) = ([127, 78, 3, 1], [127, 78, 3, 2]);
+        let mut listeners = Listeners::default();
+        let ports = listeners.open((server, 0).into(), &SILENT_PORTS);
+        let words = Words { peers: vec![client.into()], told: [1; 32], asked: [2; 32], shown: None };
+        let answering = Answering::begin(listeners, words).unwrap();
+        let subnet = "127.78.3.0/24".to_owned();
+        let (here, there) = (IpAddr::from(client), IpAddr::from(server));
+        let way = NetworkWay { subnet: subnet.clone(), client: here, server: there, second_family: false };
+        let theirs = [OfferedOn { subnet: subnet.clone(), ports }];
+        let clock = RealClock::new();
+        let opened = |connections: u32, at: PortsWhere| {
+            let spec = PortsSpec { connections, at, ..PortsSpec::default() };
+            let asking = asking(End::Client, &spec, &clock);
+            asking.all(std::slice::from_ref(&way), &theirs, &mut || false).remove(0).opened
+        };
+        let told = opened(8, PortsWhere::Beside).unwrap();
+        assert_eq!((told.opened.asked, told.opened.opened), (8, 8), "{told:?}");
+        assert_eq!((told.subnet.as_ref(), told.ends()), (Some(&subnet), Some((here, there))));
+        // None are asked for, and every network of a cluster is asked for its ports alone.
+        assert_eq!(opened(0, PortsWhere::Beside), None);
+        assert_eq!(opened(8, PortsWhere::Networks), None);
         drop(answering.ender);
         answering.thread.join().unwrap();
     }

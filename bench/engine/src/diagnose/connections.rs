@@ -1,4 +1,4 @@
-//! Connections as such: those that are slow to open while open ones flow, and those that somebody else ended.
+//! Connections as such: those that do not open while others do, and those that somebody else ended.
 
 use pathproof_model::code;
 use pathproof_model::evidence::TcpCounts;
@@ -23,43 +23,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule { codes: &[code!("TCP-RESET")], find: |doc| aged(doc).into_iter().collect() },
     Rule { codes: &[code!("CONNECT-PARTIAL")], find: never_opened },
-    Rule { codes: &[code!("CONNECT-SLOW")], find: slow_to_open },
 ];
-
-/// Connections of which half took far longer to open than what is open takes to answer: somebody looks at each new one.
-fn slow_to_open(doc: &ResultDoc) -> Vec<Finding> {
-    /// Beyond two round trips, so much is nothing that two kernels need.
-    const BEYOND_NS: u64 = 100_000_000;
-    /// The kernel sends a SYN again after a second: who is that late may have lost one.
-    const AGAIN_NS: u64 = 950_000_000;
-    /// Of fewer, half is no number.
-    const OPENED: u32 = 8;
-    // A host that stands still for a tenth of a second at a time is late by itself.
-    let known = doc.findings.iter().any(|finding| finding.is(code!("CONNECT-PARTIAL")))
-        || super::hosts::stands_still(doc);
-    let Some((_, trips)) = super::round_trips(doc).filter(|_| !known && !lost(doc, None)) else {
-        return vec![];
-    };
-    // What stands still or varies holds open connections up as well.
-    let usual_ns = trips.p90.saturating_mul(2);
-    let steps = planned(doc).filter(|step| !super::pressed(step));
-    let records = steps.filter_map(|step| step.detail.opened_at_once.as_ref()).flatten();
-    let slow = records.filter_map(|record| {
-        let median_ns = record.opened.median_ns.filter(|_| record.opened.opened >= OPENED)?;
-        let beyond_ns = median_ns.saturating_sub(usual_ns);
-        (beyond_ns > BEYOND_NS && median_ns < AGAIN_NS.saturating_add(usual_ns)).then(|| {
-            let said = format!(
-                "{}: half of {} connections took {} and more to open, where an open connection answers in {}",
-                crate::ports::findings::way(record.direction),
-                record.opened.opened,
-                Nanoseconds(median_ns),
-                Nanoseconds(trips.p90)
-            );
-            Finding::new("CONNECT-SLOW", said).with("opening_ns", median_ns).with("round_trip_ns", trips.p90)
-        })
-    });
-    slow.collect()
-}
 
 fn tcp(step: &Step, node: NodeId) -> Option<&TcpCounts> {
     step.evidence(node)?.tcp.as_ref()
@@ -363,51 +327,6 @@ mod tests {
         let mut asked = stripe(1_823_520, 1, 0, 1);
         asked.detail.failover = Some(Failover { nic: Some("e1".into()), ..Failover::default() });
         assert_eq!(told(asked), None);
-    }
-
-    #[test]
-    fn connections_that_open_late_beside_quick_answers_are_told() {
-        use pathproof_model::{LatencySummary, OpenedAtOnce, OpenedRecord};
-        let told = |median_ms: u64, trip_ms: u64, opened: u32| {
-            let mut trips = Step::new(StepKind::Pingpong, "tcp ping-pong");
-            trips.summary.rtt_ns =
-                Some(LatencySummary { count: 900, p90: trip_ms * 1_000_000, ..LatencySummary::default() });
-            let mut ports = Step::new(StepKind::Ports, "ports");
-            let opened = OpenedAtOnce {
-                asked: 32,
-                opened,
-                median_ns: Some(median_ms * 1_000_000),
-                ..OpenedAtOnce::default()
-            };
-            ports.detail.opened_at_once = Some(vec![OpenedRecord { direction: Direction::Out, opened }]);
-            codes(vec![trips, ports])
-        };
-        assert_eq!(told(600, 1, 32), ["CONNECT-SLOW"]);
-        // A long path is long for both.
-        assert_eq!(told(300, 300, 32), [""; 0]);
-        assert_eq!(told(90, 1, 32), [""; 0]);
-        // Half of them sent a second SYN: they were lost.
-        assert_eq!(told(1040, 1, 32), [""; 0]);
-        assert_eq!(told(600, 1, 3), [""; 0]);
-    }
-
-    #[test]
-    fn who_opens_late_because_its_host_is_busy_or_stands_still_accuses_nobody() {
-        use pathproof_model::{HostLoad, LatencySummary, OpenedAtOnce, OpenedRecord};
-        let told = |load: HostLoad| {
-            let mut trips = Step::new(StepKind::Pingpong, "tcp ping-pong");
-            trips.summary.rtt_ns =
-                Some(LatencySummary { count: 900, p90: 1_000_000, ..LatencySummary::default() });
-            let mut ports = Step::new(StepKind::Ports, "ports");
-            let opened = OpenedAtOnce { opened: 32, median_ns: Some(600_000_000), ..OpenedAtOnce::default() };
-            ports.detail.opened_at_once = Some(vec![OpenedRecord { direction: Direction::In, opened }]);
-            ports.evidence = vec![Evidence { host: Some(load), ..Evidence::default() }];
-            codes(vec![trips, ports])
-        };
-        let idle = HostLoad { elapsed_ns: 1_000_000_000, ..HostLoad::default() };
-        assert_eq!(told(idle.clone()), ["CONNECT-SLOW"]);
-        assert_eq!(told(HostLoad { pressure_some_ns: Some(500_000_000), ..idle.clone() }), [""; 0]);
-        assert_eq!(told(HostLoad { throttled_ns: Some(100_000_000), ..idle }), [""; 0]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use pathproof_model::code;
-use pathproof_model::judge::segments;
+use pathproof_model::judge::{segments, tcp_passed};
 use pathproof_model::told;
 use pathproof_model::{Direction, Finding, LossPath, MtuMethod, MtuPath, NodeId, ResultDoc, Step};
 
@@ -78,6 +78,23 @@ pub(super) fn first_astray(doc: &ResultDoc) -> Option<((IpAddr, IpAddr), Astray)
     })
 }
 
+/// The NICs, ours and theirs, between which paced datagrams were answered over no pair of addresses while TCP passed over each that was silent: they are
+/// no dead pair.
+pub(super) fn carried_by_tcp(doc: &ResultDoc) -> Vec<(String, String)> {
+    let paced = doc.steps.iter().filter_map(|step| step.detail.loss.as_deref()).flatten();
+    let silent: Vec<&LossPath> = paced.filter(|path| path.is_silent()).collect();
+    let passed = |path: &LossPath| {
+        let ours = (path.local_nic.as_str(), path.local_address);
+        tcp_passed(doc, ours, (path.remote_nic.as_str(), path.remote_address))
+    };
+    let nics = |path: &LossPath| (path.local_nic.clone(), path.remote_nic.clone());
+    let all_of = |own: &(String, String)| {
+        let mut of_them = silent.iter().filter(|path| nics(path) == *own);
+        of_them.all(|path| passed(path))
+    };
+    silent.iter().map(|path| nics(path)).filter(all_of).collect()
+}
+
 type Seen = ((IpAddr, IpAddr), (String, String), Direction, Heard);
 
 fn by_size(path: &MtuPath) -> Seen {
@@ -142,7 +159,8 @@ impl Pair {
     }
 
     fn finding(&self, doc: &ResultDoc) -> Option<Finding> {
-        let ((local, remote), (ours, theirs)) = (self.ends, &self.nics);
+        let (local, remote) = self.ends;
+        let (ours, theirs) = (self.nics.0.as_str(), self.nics.1.as_str());
         if (0..2).any(|way| !self.answered[way] && self.silences[way] < SURE) {
             return None;
         }
@@ -160,28 +178,30 @@ impl Pair {
         };
         let ways = [Direction::Out, Direction::In].map(|way| segments(&doc.steps, local, remote, way));
         let carried = ways.into_iter().flatten().map(|one| one.ip_bytes).max();
+        // No stream of the plan went there, and connections opened all the same.
+        let opened = carried.is_none() && tcp_passed(doc, (ours, local), (theirs, remote));
         // What reaches nobody by any means is another matter.
-        if !self.echoes && carried.is_none() {
+        if !self.echoes && carried.is_none() && !opened {
             return None;
         }
         let mut pass: Vec<String> =
             carried.map(|bytes| format!("TCP in packets of {bytes} bytes")).into_iter().collect();
+        pass.extend(opened.then(|| "connections of TCP".to_owned()));
         pass.extend(self.echoes.then(|| "ICMP echoes".to_owned()));
-        let spoke = match self.echoes {
-            true => "echo",
-            false => "segments",
-        };
-        let instead = match self.echoes {
-            true => "path MTU and loss rest on ICMP echoes, which tell no direction and no flow",
-            false => "path MTU and loss rest on TCP's own segments alone",
+        let (spoke, instead) = match (self.echoes, opened) {
+            (true, _) => {
+                ("echo", "path MTU and loss rest on ICMP echoes, which tell no direction and no flow")
+            }
+            (false, true) => ("connections", "path MTU and loss are not known of this pair"),
+            (false, false) => ("segments", "path MTU and loss rest on TCP's own segments alone"),
         };
         let evidence = format!(
             "{ours} ({local}) and {theirs} ({remote}): {said}, while {} pass: a firewall between the ends, or at one of them, filters UDP. {}",
             pass.join(" and "),
             capital(instead)
         );
-        let finding = Finding::new("PATH-UDP-FILTERED", evidence).tell(told::LOCAL_NIC, ours.as_str());
-        Some(finding.tell(told::REMOTE_NIC, theirs.as_str()).tell(told::DIRECTION, way).with("spoke", spoke))
+        let finding = Finding::new("PATH-UDP-FILTERED", evidence).tell(told::LOCAL_NIC, ours);
+        Some(finding.tell(told::REMOTE_NIC, theirs).tell(told::DIRECTION, way).with("spoke", spoke))
     }
 }
 
@@ -232,6 +252,48 @@ mod tests {
         assert!(found[0].evidence.contains("TCP's own segments alone"), "{}", found[0].evidence);
         // Over a pair that carries nothing at all nobody knows what is filtered.
         assert_eq!(findings(&document(silent, 0)), vec![]);
+    }
+
+    /// The same with a burst between the two, and the way that both hosts have to each other.
+    fn with_a_burst(paths: Vec<LossPath>, opened: u32) -> ResultDoc {
+        use pathproof_model::environment::PeerRoute;
+        use pathproof_model::{Environment, Node, OpenedAtOnce, OpenedRecord};
+        let host = |to: IpAddr| {
+            let way = PeerRoute { nic: Some("e0".into()), ..PeerRoute::to(to) };
+            Some(Environment { peers: vec![way], ..Environment::default() })
+        };
+        let (here, there) = (paths[0].local_address, paths[0].remote_address);
+        let mut doc = document(paths, 0);
+        doc.nodes = vec![Node::here(host(there)), Node::agent("b", host(here))];
+        let opened = OpenedAtOnce { asked: 8, opened, ..OpenedAtOnce::default() };
+        doc.steps[1].detail.opened_at_once = Some(vec![OpenedRecord {
+            local_address: Some(here),
+            remote_address: Some(there),
+            ..OpenedRecord::of_session(Direction::Out, opened)
+        }]);
+        doc
+    }
+
+    #[test]
+    fn a_pair_over_which_connections_open_is_filtered_and_one_over_which_none_do_is_not_known_to_be() {
+        let silent = vec![path(Direction::Out, false, false), path(Direction::In, false, false)];
+        let doc = with_a_burst(silent.clone(), 8);
+        let found = findings(&doc);
+        assert_eq!((found.len(), found[0].code.as_str()), (1, "PATH-UDP-FILTERED"));
+        let said = "while connections of TCP pass: a firewall between the ends";
+        assert!(found[0].evidence.contains(said), "{}", found[0].evidence);
+        assert_eq!(found[0].values["spoke"], "connections");
+        assert_eq!(carried_by_tcp(&doc), vec![("e0".to_owned(), "e0".to_owned()); 2]);
+        let dead = with_a_burst(silent.clone(), 0);
+        assert_eq!((findings(&dead), carried_by_tcp(&dead)), (vec![], vec![]));
+        // The other family of the same NICs carries nothing: of that the connections tell nothing.
+        let six = LossPath {
+            local_address: "fd09::1".parse().unwrap(),
+            remote_address: "fd09::2".parse().unwrap(),
+            ..path(Direction::Out, false, false)
+        };
+        let both = with_a_burst([silent, vec![six]].concat(), 8);
+        assert_eq!((findings(&both).len(), carried_by_tcp(&both)), (1, vec![]));
     }
 
     #[test]

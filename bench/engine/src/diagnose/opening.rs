@@ -1,15 +1,84 @@
-//! NICs tried by themselves over which connections opened late, while what flows over them loses nothing and another NIC had none of it.
+//! Connections that open late: those opened at once, on the session's network and on others, beside the answers of open ones; and those over NICs tried by
+//! themselves, while what flows over them loses nothing and another NIC had none of it.
 //!
 //! Refuses to say what holds them up: something that looks at each new connection, and something that loses what comes first after a silence, look alike
 //! from the two ends.
 
+use std::net::IpAddr;
+
 use pathproof_model::evidence::TcpCounts;
 use pathproof_model::units::Nanoseconds;
-use pathproof_model::{End, Finding, FollowUp, NodeId, ResultDoc, Step, code, told};
+use pathproof_model::{End, Finding, FollowUp, Nic, NodeId, OpenedRecord, ResultDoc, Step, code, told};
 
-use super::{Rule, hosts, lost, pressed};
+use super::{Rule, hosts, lost, planned, pressed, round_trips};
 
-pub(super) const RULES: &[Rule] = &[Rule { codes: &[code!("CONNECT-SLOW")], find: late }];
+pub(super) const RULES: &[Rule] = &[
+    Rule { codes: &[code!("CONNECT-SLOW")], find: slow_to_open },
+    Rule { codes: &[code!("CONNECT-SLOW")], find: late },
+];
+
+/// Connections of which half took far longer to open than what is open takes to answer: somebody looks at each new one.
+fn slow_to_open(doc: &ResultDoc) -> Vec<Finding> {
+    /// Beyond two round trips, so much is nothing that two kernels need.
+    const BEYOND_NS: u64 = 100_000_000;
+    /// The kernel sends a SYN again after a second: who is that late may have lost one.
+    const AGAIN_NS: u64 = 950_000_000;
+    /// Of fewer, half is no number.
+    const OPENED: u32 = 8;
+    // A host that stands still for a tenth of a second at a time is late by itself.
+    let known =
+        doc.findings.iter().any(|finding| finding.is(code!("CONNECT-PARTIAL"))) || hosts::stands_still(doc);
+    let Some((_, trips)) = round_trips(doc).filter(|_| !known && !lost(doc, None)) else { return vec![] };
+    let steps = planned(doc).filter(|step| !pressed(step));
+    let records =
+        steps.flat_map(|step| step.detail.opened_at_once.iter().flatten().map(move |record| (step, record)));
+    let slow = records.filter_map(|(step, record)| {
+        let median_ns = record.opened.median_ns.filter(|_| record.opened.opened >= OPENED)?;
+        // Another network may be longer: what is open there says how long an answer takes.
+        let answer_ns = match record.subnet {
+            None => trips.p90,
+            Some(_) => slowest_answer(step, record)?,
+        };
+        // What stands still or varies holds open connections up as well.
+        let usual_ns = answer_ns.saturating_mul(2);
+        let beyond_ns = median_ns.saturating_sub(usual_ns);
+        (beyond_ns > BEYOND_NS && median_ns < AGAIN_NS.saturating_add(usual_ns)).then(|| {
+            let nic = record.local_address.and_then(|address| nic_of(doc, address));
+            let said = format!(
+                "{}{}{}: half of {} connections took {} and more to open, where an open connection answers in {}",
+                crate::ports::findings::way(record.direction),
+                record.over(),
+                nic.map_or_else(String::new, |nic| format!(" ({nic})")),
+                record.opened.opened,
+                Nanoseconds(median_ns),
+                Nanoseconds(answer_ns)
+            );
+            let finding = Finding::new("CONNECT-SLOW", said);
+            let finding = match nic {
+                Some(nic) => finding.tell(told::LOCAL_NIC, nic),
+                None => finding,
+            };
+            finding.with("opening_ns", median_ns).with("round_trip_ns", answer_ns)
+        })
+    });
+    slow.collect()
+}
+
+/// How long the slowest answer took over the connection that was in use on the network of a record, where there were enough of them.
+fn slowest_answer(step: &Step, record: &OpenedRecord) -> Option<u64> {
+    /// The slowest of fewer says little of a path that varies.
+    const ANSWERS: usize = 4;
+    let own = step.detail.left_silent.iter().flatten().filter(|one| one.subnet == record.subnet);
+    let answers: Vec<u64> = own.flat_map(|one| &one.used_answered_ns).copied().collect();
+    answers.iter().copied().max().filter(|_| answers.len() >= ANSWERS)
+}
+
+/// The NIC of this host that has an address.
+fn nic_of(doc: &ResultDoc, address: IpAddr) -> Option<&str> {
+    let host = doc.environment(NodeId::CLIENT)?;
+    let has = |nic: &&Nic| nic.addresses.iter().any(|one| one.address == address);
+    host.nics.iter().find(has).map(|nic| nic.name.as_str())
+}
 
 /// So many SYNs, or answers to them, were sent again: of two lanes each more than once.
 const AGAIN: u64 = 4;
@@ -80,7 +149,109 @@ fn only_nic(step: &Step) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{Evidence, HostLoad, LaneResult, StepKind, Tool};
+    use pathproof_model::{
+        Direction, Environment, Evidence, HostLoad, LaneResult, LatencySummary, NicAddress, Node,
+        OpenedAtOnce, SilentRecord, StepKind, Tool,
+    };
+
+    const MS: u64 = 1_000_000;
+
+    /// Idle round trips of so many milliseconds.
+    fn trips(p90_ms: u64) -> Step {
+        let mut trips = Step::new(StepKind::Pingpong, "tcp ping-pong");
+        trips.summary.rtt_ns =
+            Some(LatencySummary { count: 900, p90: p90_ms * MS, ..LatencySummary::default() });
+        trips
+    }
+
+    /// Connections opened at once of which half took so long, in ms.
+    fn burst(asked: u32, opened: u32, median_ms: u64) -> OpenedRecord {
+        let median_ns = Some(median_ms * MS);
+        let opened = OpenedAtOnce { asked, opened, median_ns, ..OpenedAtOnce::default() };
+        OpenedRecord::of_session(Direction::Out, opened)
+    }
+
+    fn slow(steps: Vec<Step>) -> Vec<String> {
+        let doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
+        slow_to_open(&doc).into_iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn connections_that_open_late_beside_quick_answers_are_told() {
+        let told = |median_ms: u64, trip_ms: u64, opened: u32| {
+            let mut ports = Step::new(StepKind::Ports, "ports");
+            ports.detail.opened_at_once = Some(vec![burst(32, opened, median_ms)]);
+            slow(vec![trips(trip_ms), ports])
+        };
+        assert_eq!(told(600, 1, 32), ["CONNECT-SLOW"]);
+        // A long path is long for both.
+        assert_eq!(told(300, 300, 32), [""; 0]);
+        assert_eq!(told(90, 1, 32), [""; 0]);
+        // Half of them sent a second SYN: they were lost.
+        assert_eq!(told(1040, 1, 32), [""; 0]);
+        assert_eq!(told(600, 1, 3), [""; 0]);
+    }
+
+    #[test]
+    fn who_opens_late_because_its_host_is_busy_or_stands_still_accuses_nobody() {
+        let told = |load: HostLoad| {
+            let mut ports = Step::new(StepKind::Ports, "ports");
+            ports.detail.opened_at_once = Some(vec![burst(32, 32, 600)]);
+            ports.evidence = vec![Evidence { host: Some(load), ..Evidence::default() }];
+            slow(vec![trips(1), ports])
+        };
+        let idle = HostLoad { elapsed_ns: 1000 * MS, ..HostLoad::default() };
+        assert_eq!(told(idle.clone()), ["CONNECT-SLOW"]);
+        assert_eq!(told(HostLoad { pressure_some_ns: Some(500 * MS), ..idle.clone() }), [""; 0]);
+        assert_eq!(told(HostLoad { throttled_ns: Some(100 * MS), ..idle }), [""; 0]);
+    }
+
+    #[test]
+    fn connections_of_another_network_are_held_against_what_answers_there() {
+        let subnet = || Some("10.9.1.0/24".to_owned());
+        let found = |median_ms: u64, used_ms: &[u64], of: Option<String>| {
+            let here = IpAddr::from([10, 9, 1, 1]);
+            let mut ports = Step::new(StepKind::Ports, "ports of the other networks");
+            ports.detail.opened_at_once = Some(vec![OpenedRecord {
+                subnet: subnet(),
+                local_address: Some(here),
+                remote_address: Some([10, 9, 1, 2].into()),
+                ..burst(8, 8, median_ms)
+            }]);
+            ports.detail.left_silent = Some(vec![SilentRecord {
+                direction: Direction::Out,
+                subnet: of,
+                tried: vec![],
+                used_answered_ns: used_ms.iter().map(|ms| ms * MS).collect(),
+            }]);
+            let nic = Nic {
+                name: "e1".into(),
+                addresses: vec![NicAddress { address: here, prefix_len: 24 }],
+                ..Nic::default()
+            };
+            let host = Environment { nics: vec![nic], ..Environment::default() };
+            let mut doc = ResultDoc { steps: vec![trips(1), ports], ..ResultDoc::new(Tool::default(), "") };
+            doc.nodes = vec![Node::here(Some(host))];
+            slow_to_open(&doc)
+        };
+        // Answers as over a healthy second NIC of a busy host.
+        let quick = [1, 1, 0, 3, 2, 1, 26];
+        let told = found(600, &quick, subnet());
+        assert_eq!((told.len(), &*told[0].code), (1, "CONNECT-SLOW"));
+        assert_eq!(told[0].told(told::LOCAL_NIC).as_deref(), Some("e1"));
+        assert!(told[0].evidence.contains("over 10.9.1.0/24 (e1): half of 8"), "{}", told[0].evidence);
+        assert_eq!(told[0].values["opening_ns"], 600 * MS);
+        let none = |found: Vec<Finding>| assert_eq!(found, []);
+        // It is a longer path than the session's; it varies; it loses what comes first after a pause.
+        none(found(300, &[300; 6], subnet()));
+        none(found(240, &[1, 1, 180, 2, 1, 1], subnet()));
+        none(found(600, &[1020, 1050, 1010, 1030], subnet()));
+        // Nobody used a connection there, for too short a time, or it was over yet another network.
+        none(found(600, &[], subnet()));
+        none(found(600, &[1, 1, 1], subnet()));
+        none(found(600, &quick, Some("10.9.2.0/24".into())));
+        none(found(90, &quick, subnet()));
+    }
 
     /// A NIC tried by itself: how long it took, SYNs and other segments that each end sent again, and how long somebody waited for a processor.
     fn alone(nic: &str, elapsed_ms: u64, syns: [u64; 2], others: u64, waited: u64) -> Step {

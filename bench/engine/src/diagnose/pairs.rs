@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 
 use pathproof_model::code;
+use pathproof_model::judge::tcp_passed;
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{
-    ChannelPair, Direction, Environment, Finding, MtuMethod, MtuPath, Nic, NodeId, ResultDoc, Step,
+    ChannelPair, Direction, Environment, Finding, MtuMethod, MtuPath, Nic, NodeId, ResultDoc, Severity, Step,
 };
 
 use super::networks::{network, of_a_network};
@@ -14,6 +15,10 @@ use super::{Rule, both_hosts, whose};
 
 pub(super) const RULES: &[Rule] = &[
     Rule { codes: &[code!("CHANNEL-DEAD")], find: dead },
+    Rule {
+        codes: &[code!("MAC-DUPLICATE")],
+        find: |doc| both_hosts(doc).map_or_else(Vec::new, |(client, server)| one_mac(doc, client, server)),
+    },
     Rule {
         codes: &[code!("NIC-SPEED-DIFFERS")],
         find: |doc| both_hosts(doc).map_or_else(Vec::new, |(client, server)| speeds(doc, client, server)),
@@ -85,6 +90,12 @@ fn answered_later(doc: &ResultDoc, path: &MtuPath) -> bool {
         .any(|one| one.flows.iter().any(|flow| flow.answered))
 }
 
+/// Whether TCP passed between the addresses of a path, by its two NICs: then something takes datagrams away.
+fn carries_tcp(doc: &ResultDoc, path: &MtuPath) -> bool {
+    let theirs = path.remote_nic.as_deref().map(|nic| (nic, path.remote_address));
+    theirs.is_some_and(|theirs| tcp_passed(doc, (path.local_nic.as_str(), path.local_address), theirs))
+}
+
 /// Pairs that SMB would use and over which not one probe of the path MTU was answered, where no later step said so or was answered; and a family of
 /// addresses that nobody answers for on a wire that carries the other.
 fn dead(doc: &ResultDoc) -> Vec<Finding> {
@@ -97,7 +108,7 @@ fn dead(doc: &ResultDoc) -> Vec<Finding> {
     let pairs =
         silent(doc).into_iter().filter(|(path, alive)| wanted(path) || is_unresolved(doc, path, alive));
     pairs
-        .filter(|(path, _)| !answered_later(doc, path))
+        .filter(|(path, _)| !answered_later(doc, path) && !carries_tcp(doc, path))
         .map(|(path, alive)| {
             let remote = path.remote_nic.as_deref().unwrap_or("the peer");
             let said = format!(
@@ -113,6 +124,64 @@ fn dead(doc: &ResultDoc) -> Vec<Finding> {
             Finding::new("CHANNEL-DEAD", said).tell(told::LOCAL_NIC, path.local_nic.clone()).tell(told::REMOTE_NIC, remote)
         })
         .collect()
+}
+
+/// Silent pairs whose two NICs have one hardware address: no switch sends a frame back to the port where it last heard the address that the frame is for.
+/// Where a router lies between the two, or something passes all the same, as over one cable, it does no harm.
+fn one_mac(doc: &ResultDoc, client: &Environment, server: &Environment) -> Vec<Finding> {
+    let mut found: Vec<Finding> = Vec::new();
+    for (path, _) in silent(doc) {
+        let theirs = path.remote_nic.as_deref().and_then(|nic| named(server, nic));
+        let Some((ours, theirs)) = named(client, &path.local_nic).zip(theirs) else { continue };
+        let Some(mac) = ethernet_mac(ours).filter(|mac| ethernet_mac(theirs).as_ref() == Some(mac)) else {
+            continue;
+        };
+        let is_routed =
+            client.peers.iter().any(|peer| peer.address == path.remote_address && peer.router.is_some());
+        let told = found.iter().any(|one| {
+            let nics = (one.told(told::LOCAL_NIC), one.told(told::REMOTE_NIC));
+            nics == (Some(ours.name.clone()), Some(theirs.name.clone()))
+        });
+        if told || is_routed || anything_passes(doc, path) {
+            continue;
+        }
+        let said = format!(
+            "{} ({}) here and {} ({}) of the peer both have the hardware address {mac}, and nothing passes between them: a switch sends no frame back to the \
+             port where it last heard the address that it is for",
+            ours.name, path.local_address, theirs.name, path.remote_address
+        );
+        let finding = Finding::new("MAC-DUPLICATE", said).with_severity(Severity::Error);
+        let finding = finding.tell(told::LOCAL_NIC, ours.name.clone());
+        let finding = finding.tell(told::REMOTE_NIC, theirs.name.clone());
+        found.push(finding.with_next(
+            "Give one of the two NICs a hardware address of its own (a machine that was cloned, or a card that was programmed alike, keeps the other's), and \
+             run again; ip link shows those of a host.",
+        ));
+    }
+    found
+}
+
+/// The hardware address of a NIC, where it is one of Ethernet's and the NIC's own.
+fn ethernet_mac(nic: &Nic) -> Option<String> {
+    /// Six pairs of digits, and what parts them.
+    const LETTERS: usize = 17;
+    let mac = nic.mac.as_deref().filter(|mac| mac.len() == LETTERS)?.to_ascii_lowercase();
+    // One of zeros is none.
+    let is_one = mac.chars().any(|letter| !['0', ':'].contains(&letter));
+    (is_one && !nic.is_loopback()).then_some(mac)
+}
+
+/// Whether anything passed between the two NICs of a path, of whichever family and size.
+fn anything_passes(doc: &ResultDoc, path: &MtuPath) -> bool {
+    let searched = doc.steps.iter().filter_map(|step| step.detail.paths.as_deref()).flatten();
+    let mut searched =
+        searched.filter(|one| one.local_nic == path.local_nic && one.remote_nic == path.remote_nic);
+    let paced = doc.steps.iter().filter_map(|step| step.detail.loss.as_deref()).flatten();
+    let mut paced = paced.filter(|one| {
+        one.local_nic == path.local_nic && Some(one.remote_nic.as_str()) == path.remote_nic.as_deref()
+    });
+    searched.any(|one| !is_silent(one) || carries_tcp(doc, one))
+        || paced.any(|one| one.flows.iter().any(|flow| flow.answered))
 }
 
 fn named<'a>(host: &'a Environment, name: &str) -> Option<&'a Nic> {
@@ -412,5 +481,73 @@ mod tests {
             ["CHANNEL-DEAD"],
             "another pair's answers say nothing of this one"
         );
+    }
+
+    /// Two hosts whose first NICs carry and whose second ones are silent, with these hardware addresses of the second.
+    fn second_silent(ours: &str, theirs: &str) -> ResultDoc {
+        let with = |mac: &str, nic: Nic| Nic { mac: Some(mac.into()), ..nic };
+        let first = |n: u8| {
+            let own = nic("e0", &format!("10.9.0.{n}"), true, None);
+            with(&format!("02:00:00:00:00:0{n}"), own)
+        };
+        let second = |n: u8, mac: &str| with(mac, nic("e1", &format!("10.9.1.{n}"), true, None));
+        let mut doc = doc(vec![first(1), second(1, ours)], vec![first(2), second(2, theirs)]);
+        let path = super::super::tests::mtu_path;
+        let carries = MtuPath { ip_mtu_bytes: Some(1500), proven_ip_bytes: Some(1500), ..path() };
+        let silent = MtuPath {
+            local_nic: "e1".into(),
+            remote_nic: Some("e1".into()),
+            local_address: [10, 9, 1, 1].into(),
+            remote_address: [10, 9, 1, 2].into(),
+            ..path()
+        };
+        let mut search = Step::new(StepKind::Mtu, "path MTU");
+        search.detail.paths = Some(vec![carries, silent]);
+        doc.steps = vec![search];
+        doc
+    }
+
+    #[test]
+    fn a_silent_pair_of_nics_with_one_hardware_address_is_told_and_one_that_carries_is_not() {
+        use pathproof_model::environment::PeerRoute;
+        const ONE: &str = "02:00:5e:00:53:01";
+        let found = findings(&second_silent(ONE, &ONE.to_uppercase()));
+        assert_eq!((found.len(), &*found[0].code, found[0].severity), (1, "MAC-DUPLICATE", Severity::Error));
+        let nics = (found[0].told(told::LOCAL_NIC), found[0].told(told::REMOTE_NIC));
+        assert_eq!(nics, (Some("e1".into()), Some("e1".into())));
+        assert!(found[0].evidence.contains("e1 (10.9.1.1) here and e1 (10.9.1.2) of the peer"), "{found:?}");
+        let none = |doc: &ResultDoc| assert_eq!(codes(doc), [""; 0]);
+        none(&second_silent(ONE, "02:00:5e:00:53:02"));
+        // Tunnels and loopbacks have none, or one of zeros.
+        none(&second_silent("00:00:00:00:00:00", "00:00:00:00:00:00"));
+        none(&second_silent("0a:09:01:01", "0a:09:01:01"));
+        // A router between them, as this host's route says.
+        let mut routed = second_silent(ONE, ONE);
+        let way = PeerRoute { router: Some([10, 9, 1, 254].into()), ..PeerRoute::to([10, 9, 1, 2].into()) };
+        if let Some(host) = &mut routed.nodes[0].environment {
+            host.peers = vec![way];
+        }
+        none(&routed);
+        // One cable: the search of one family was silent, and the other passes; or datagrams were answered later.
+        let mut cable = second_silent(ONE, ONE);
+        let paths = cable.steps[0].detail.paths.as_mut().unwrap();
+        let six = MtuPath {
+            local_address: "fd09:1::1".parse().unwrap(),
+            remote_address: "fd09:1::2".parse().unwrap(),
+            proven_ip_bytes: Some(1500),
+            ..paths[1].clone()
+        };
+        paths.push(six);
+        none(&cable);
+        let mut later = second_silent(ONE, ONE);
+        let mut paced = Step::new(StepKind::Loss, "datagram loss");
+        paced.detail.loss = Some(vec![LossPath {
+            local_nic: "e1".into(),
+            remote_nic: "e1".into(),
+            flows: vec![LossFlow { answered: true, ..LossFlow::default() }],
+            ..super::super::tests::loss_path()
+        }]);
+        later.steps.push(paced);
+        none(&later);
     }
 }

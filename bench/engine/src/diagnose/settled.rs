@@ -21,6 +21,8 @@ const EXPLAINS: &[(&str, &[&str])] = &[
     ("FABRIC-CROSSED", &["CHANNEL-DEAD", "CHANNEL-LOST", "MTU-UNKNOWN"]),
     ("PATH-ONE-WAY", &["MTU-UNKNOWN"]),
     ("ROUTE-PROHIBITED", &["CHANNEL-DEAD", "MTU-UNKNOWN"]),
+    // Of two NICs that switches take for one, one end may have heard the other.
+    ("MAC-DUPLICATE", &["CHANNEL-DEAD", "MTU-UNKNOWN", "PATH-ONE-WAY"]),
     // Behind a translation the two NICs are not the two ends of one path.
     (
         "PEER-NAT",
@@ -149,8 +151,14 @@ fn explain(doc: &mut ResultDoc) {
     let reset_slow = |finding: &Finding| {
         finding.is(code!("NIC-SLOW")) && finding.told(told::NIC).is_some_and(|nic| reset.contains(&nic))
     };
+    // Pairs over which TCP passes, as may be known only after the step that no datagram answered in.
+    let carried = super::filtered::carried_by_tcp(doc);
+    let only_filtered = |finding: &Finding| {
+        let nics = finding.told(told::LOCAL_NIC).zip(finding.told(told::REMOTE_NIC));
+        finding.is(code!("CHANNEL-DEAD")) && nics.is_some_and(|nics| carried.contains(&nics))
+    };
     doc.findings.retain(|finding| {
-        let held = fell(finding) || reset_slow(finding);
+        let held = fell(finding) || reset_slow(finding) || only_filtered(finding);
         let seems = seems_policed(finding) || policed_stall(finding);
         !held && !seems && !explained(finding) && !slower_way(finding) && !refused(finding)
     });
@@ -286,6 +294,20 @@ mod tests {
                 && left(Severity::Error, 0, "e0")
                 && left(Severity::Error, 1, "e1")
         );
+    }
+
+    #[test]
+    fn two_nics_with_one_hardware_address_are_why_their_pair_is_silent_and_no_other() {
+        let left = |nic: &str| {
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            let of = |code: &'static str, nic: &str| {
+                Finding::new(code, "seen").tell(told::LOCAL_NIC, nic).tell(told::REMOTE_NIC, nic)
+            };
+            doc.findings = vec![of("CHANNEL-DEAD", nic), of("PATH-ONE-WAY", nic), of("MAC-DUPLICATE", "e1")];
+            settle(&mut doc);
+            doc.findings.len()
+        };
+        assert_eq!((left("e1"), left("e2")), (1, 3));
     }
 
     #[test]

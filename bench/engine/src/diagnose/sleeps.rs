@@ -186,6 +186,7 @@ fn other_connections_wait(doc: &ResultDoc, least_ns: u64) -> bool {
         return late >= SEVERAL && late * 2 >= answered.len();
     }
     let lots = planned(doc).filter_map(|step| step.detail.opened_at_once.as_deref()).flatten();
+    let lots = lots.filter(|lot| lot.subnet.is_none());
     let mut medians = lots.filter_map(|lot| lot.opened.median_ns).peekable();
     medians.peek().is_some() && medians.all(|ns| ns >= least_ns)
 }
@@ -453,8 +454,7 @@ mod tests {
                 let median_ns = Some(median_ms * MS);
                 let opened = OpenedAtOnce { opened: 32, median_ns, ..OpenedAtOnce::default() };
                 steps[0].detail.left_silent = None;
-                steps[0].detail.opened_at_once =
-                    Some(vec![OpenedRecord { direction: Direction::Out, opened }]);
+                steps[0].detail.opened_at_once = Some(vec![OpenedRecord::of_session(Direction::Out, opened)]);
             })
         };
         assert_eq!((opened(44), opened(1)), (1, 0));

@@ -193,10 +193,16 @@ fn partial(record: &OpenedRecord, counted: &[Evidence]) -> Option<Finding> {
         ),
     };
     let evidence = format!(
-        "{}, {port}/tcp: {opened} of {asked} connections at once opened, {silent} stayed silent, {refused} were refused{why}",
-        way(record.direction)
+        "{}{}, {port}/tcp: {opened} of {asked} connections at once opened, {silent} stayed silent, {refused} were refused{why}",
+        way(record.direction),
+        record.over()
     );
-    let finding = Finding::new("CONNECT-PARTIAL", evidence)
+    let finding = Finding::new("CONNECT-PARTIAL", evidence);
+    let finding = match record.subnet.as_deref() {
+        Some(subnet) => finding.with("subnet", subnet),
+        None => finding,
+    };
+    let finding = finding
         .with("asked", asked)
         .with("opened", opened)
         .with("silent", silent)
@@ -243,7 +249,7 @@ mod tests {
             again_opened,
             ..OpenedAtOnce::default()
         };
-        OpenedRecord { direction: Direction::Out, opened }
+        OpenedRecord::of_session(Direction::Out, opened)
     }
 
     fn told(records: &[PortRecord], bursts: &[OpenedRecord]) -> Vec<(String, Severity)> {
@@ -356,6 +362,10 @@ mod tests {
             assert_eq!((found[0].code.as_str(), found[0].severity), ("CONNECT-PARTIAL", Severity::Error));
             assert!(found[0].evidence.contains(says), "{}", found[0].evidence);
         }
+        let beside = OpenedRecord { subnet: Some("10.9.1.0/24".into()), ..burst(27, 4, 0) };
+        let found = findings(&[], &[beside], &[]);
+        assert!(found[0].evidence.contains("(out) over 10.9.1.0/24, 5445/tcp: 27"), "{}", found[0].evidence);
+        assert_eq!(found[0].values["subnet"], "10.9.1.0/24");
         let silent = record(Port::Smb, Direction::Out, PortAnswer::Filtered, true);
         let codes = told(&[silent], &[burst(27, 4, 0)]);
         assert!(

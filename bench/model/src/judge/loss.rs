@@ -1,6 +1,7 @@
 //! What paths lose, reorder and copy of datagrams at a low pace, held against what a sample can show.
 
 use super::names;
+use super::passed::tcp_passed;
 use super::repeats::Repeats;
 use super::segments;
 use crate::criteria::LossCriteria;
@@ -24,12 +25,14 @@ pub(super) fn paths<'a>(doc: &ResultDoc, steps: &[&'a Step], criteria: &Criteria
     };
     let all: Vec<(&LossPath, u64, Option<String>)> = steps.iter().flat_map(of).collect();
     // Where no pair answers, datagrams may be filtered as such; where others do, this one is dead. Who answers the other way, or an
-    // echo, is not.
+    // echo, is not, and no more is one over which TCP passes.
     let ends = |path: &LossPath| (path.local_address, path.remote_address);
     let others_answer = |silent: &LossPath| {
         let answers = |path: &LossPath| !path.by_echo && path.flows.iter().any(|flow| flow.answered);
         let same = all.iter().any(|(path, ..)| ends(path) == ends(silent) && !path.is_silent());
-        !same && all.iter().any(|(path, ..)| answers(path))
+        let (ours, theirs) = (silent.local_nic.as_str(), silent.remote_nic.as_str());
+        let tcp = || tcp_passed(doc, (ours, silent.local_address), (theirs, silent.remote_address));
+        !same && all.iter().any(|(path, ..)| answers(path)) && !tcp()
     };
     let check = |(path, dropped, busy): &(&LossPath, u64, Option<String>)| match path.is_silent() {
         _ if path.by_echo => vec![echoed(path, share_max)],

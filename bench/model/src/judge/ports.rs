@@ -51,7 +51,8 @@ fn port(record: &PortRecord, subnet: Option<&str>) -> Check {
 
 fn opened(record: &OpenedRecord) -> Check {
     let (way, burst) = (record.direction.name(), record.opened);
-    let text = format!("{} of {} connections at once opened {way}", burst.opened, burst.asked);
+    let (opened, asked, over) = (burst.opened, burst.asked, record.over());
+    let text = format!("{opened} of {asked} connections at once opened {way}{over}");
     // None that could be tried says nothing.
     if burst.asked == 0 {
         return Check::inconclusive("connections-opened", text);
@@ -105,7 +106,7 @@ mod tests {
         }]);
         step.detail.opened_at_once = opened.map(|opened| {
             let opened = OpenedAtOnce { port: 5445, asked: 32, opened, ..OpenedAtOnce::default() };
-            vec![OpenedRecord { direction: Direction::Out, opened }]
+            vec![OpenedRecord::of_session(Direction::Out, opened)]
         });
         Verdict::of("ports", ports(&[&step])).unwrap().outcome
     }
@@ -223,7 +224,15 @@ mod tests {
         assert_eq!(judged(PortAnswer::Filtered, false, Some(32)), Outcome::Pass);
         assert_eq!(judged(PortAnswer::Answered, true, Some(31)), Outcome::Fail);
         assert_eq!(judged(PortAnswer::Answered, true, Some(0)), Outcome::Fail);
-        let none = OpenedRecord { direction: Direction::In, opened: OpenedAtOnce::default() };
+        let none = OpenedRecord::of_session(Direction::In, OpenedAtOnce::default());
         assert_eq!(super::opened(&none).outcome, Outcome::Inconclusive, "none was tried");
+        let opened = OpenedAtOnce { asked: 8, opened: 6, ..OpenedAtOnce::default() };
+        let over = OpenedRecord {
+            subnet: Some("10.9.1.0/24".into()),
+            ..OpenedRecord::of_session(Direction::Out, opened)
+        };
+        let check = super::opened(&over);
+        assert_eq!(check.outcome, Outcome::Fail);
+        assert!(check.text.ends_with("6 of 8 connections at once opened out over 10.9.1.0/24"), "{check:?}");
     }
 }

@@ -54,7 +54,8 @@ fn sent_by(lane: &LaneResult) -> Option<Segments> {
     Some(Segments { ip_bytes, payload_bytes: lane.bytes })
 }
 
-fn ip_of(address: &Option<String>) -> Option<IpAddr> {
+/// Where an address and port lead to, without the port.
+pub(super) fn ip_of(address: &Option<String>) -> Option<IpAddr> {
     let address: SocketAddr = address.as_deref()?.parse().ok()?;
     Some(address.ip().to_canonical())
 }

@@ -42,7 +42,7 @@ fn legend(doc: &ResultDoc, records: &[&PortRecord]) -> String {
     let opened: Vec<String> = bursts
         .map(|burst| {
             let way = burst.direction.name();
-            format!("{way} {} of {}", burst.opened.opened, burst.opened.asked)
+            format!("{way}{} {} of {}", burst.over(), burst.opened.opened, burst.opened.asked)
         })
         .collect();
     let mut legend = "The other end listened for the length of the step where nothing did. Roles (--role) say which ports matter."

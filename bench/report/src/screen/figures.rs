@@ -2,7 +2,10 @@
 
 use pathproof_model::judge::names;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
-use pathproof_model::{Check, Direction, FollowUp, Outcome, ResultDoc, Step, Subject, Trips, Unit, judge};
+use pathproof_model::{
+    Check, Direction, FollowUp, OpenedAtOnce, OpenedRecord, Outcome, ResultDoc, Step, Subject, Trips, Unit,
+    judge,
+};
 
 use super::pairs::{Pair, of_step, short};
 
@@ -320,8 +323,14 @@ fn ports(doc: &ResultDoc) -> Option<Row> {
         open += usize::from(record.answer == pathproof_model::PortAnswer::Answered);
     }
     let bursts = doc.steps.iter().filter_map(|step| step.detail.opened_at_once.as_ref()).flatten();
+    // Those of other networks only where some of them are missing.
+    let is_told = |burst: &&OpenedRecord| burst.subnet.is_none() || burst.opened.opened < burst.opened.asked;
     let opened: Vec<String> = bursts
-        .map(|burst| format!("{} of {} {}", burst.opened.opened, burst.opened.asked, burst.direction.name()))
+        .filter(is_told)
+        .map(|burst| {
+            let (OpenedAtOnce { opened, asked, .. }, way) = (burst.opened, burst.direction.name());
+            format!("{opened} of {asked} {way}{}", burst.over())
+        })
         .collect();
     if all == 0 {
         return None;
