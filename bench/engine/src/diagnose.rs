@@ -15,6 +15,7 @@ mod hosts;
 mod identity;
 mod links;
 mod marks;
+mod nearby;
 mod neighbours;
 mod networks;
 mod nics;
