@@ -10,6 +10,7 @@ mod connections;
 mod delays;
 mod direction;
 mod filtered;
+mod gaps;
 mod held;
 mod hosts;
 mod identity;
@@ -82,6 +83,7 @@ const FAMILIES: &[&[Rule]] = &[
     delays::RULES,
     sleeps::RULES,
     repeats::RULES,
+    gaps::RULES,
     windows::RULES,
     rates::RULES,
     queue::RULES,
