@@ -25,8 +25,8 @@ use pathproof_engine::offloads;
 use pathproof_model::code;
 use pathproof_model::environment::Observed;
 use pathproof_model::{
-    Environment, ErrorCause, ErrorKind, Finding, HostDifference, Node, NodeId, Plan, ResultDoc, StepError,
-    Tool,
+    Criteria, Environment, ErrorCause, ErrorKind, Finding, HostDifference, Node, NodeId, Plan, ResultDoc,
+    StepError, Tool,
 };
 
 use crate::budget::Budget;
@@ -80,6 +80,8 @@ pub struct Order<'a> {
     pub registry: &'a Registry,
     /// The user's wish to stop.
     pub interrupt: &'a Interrupt,
+    /// The limits that it will be judged by, where they are known: what is declared is no fault.
+    pub criteria: Option<&'a Criteria>,
 }
 
 /// Makes the run. The document always comes back; what stopped the run stands in its `error`.
@@ -87,6 +89,7 @@ pub fn run(order: &Order<'_>, observed: Observed, observer: &mut dyn Observer) -
     let mut doc = document(order.plan, order.parties, observed.environment.clone());
     doc.findings = observed.findings;
     doc.budget_ns = order.budget.length_ns();
+    doc.criteria = order.criteria.cloned();
     let mut record = Record { doc, observer, cut: vec![], dialled_again: None };
     let ended = conduct(order, &observed.environment, &mut record);
     // Whatever an interruption met first, the document says which signal it was.
@@ -212,7 +215,7 @@ fn newcomer(doc: &ResultDoc, peer: IpAddr) -> Option<String> {
 }
 
 fn conduct(order: &Order<'_>, here: &Environment, record: &mut Record<'_>) -> Result<(), StepError> {
-    let Order { plan, parties, budget, registry, interrupt } = *order;
+    let Order { plan, parties, budget, registry, interrupt, .. } = *order;
     steps::check_size(plan)?;
     let shared = plan.shared().next().is_some();
     // The steps that run are this end's own; an agent had a say in how much of them.

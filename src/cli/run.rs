@@ -259,8 +259,9 @@ impl ClientRun {
         let begin = if far_ends.is_empty() { Tick(0) } else { self.clock.now() };
         let budget = Budget::new(self.clock.clone(), self.budget).beginning(begin);
         let parties = &self.parties[..];
-        let order =
-            Order { plan: &plan, parties, budget: &budget, registry: &registry, interrupt: &interrupted };
+        let criteria = Some(&self.criteria);
+        let (budget, registry, interrupt) = (&budget, &registry, &interrupted);
+        let order = Order { plan: &plan, parties, budget, registry, interrupt, criteria };
         let mut doc = make(&order, observed, seen)?;
         if let Some(lost) = doc.error.as_mut().filter(|error| error.kind == ErrorKind::PeerLost)
             && let Some(words) = far_ends.iter().find_map(FarEnd::last_words)

@@ -112,6 +112,7 @@ impl Asked<'_> {
             budget: &budget,
             registry: self.registry,
             interrupt: self.interrupt,
+            criteria: None,
         };
         let mut watcher = Watcher { clock, gate, length_ns: length_ns(&plan), begun: None, arrived: false };
         let doc = run::run(&order, self.observed.clone(), &mut watcher);

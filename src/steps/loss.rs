@@ -264,8 +264,9 @@ impl Runner for Loss {
         found.extend(checksum::datagrams(step));
         // Who said that RoCE is what the path is for needs the marks that PFC and ECN go by.
         if doc.requested.as_ref().is_some_and(|plan| plan.is_for(Role::Roce)) {
-            let marks =
-                found.iter_mut().filter(|f| f.is(code!("DSCP-CHANGED")) || f.is(code!("DSCP-DROPPED")));
+            // What waits here waits because of its mark.
+            let of_marks = [code!("DSCP-CHANGED"), code!("DSCP-DROPPED"), code!("PATH-JITTER")];
+            let marks = found.iter_mut().filter(|f| of_marks.iter().any(|code| f.is(*code)));
             marks.for_each(|finding| finding.severity = Severity::Error);
         }
         found

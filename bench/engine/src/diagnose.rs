@@ -10,6 +10,7 @@ mod connections;
 mod delays;
 mod direction;
 mod filtered;
+mod gaps;
 mod held;
 mod hosts;
 mod identity;
@@ -17,6 +18,7 @@ mod links;
 mod lossy;
 mod lossy_ports;
 mod marks;
+mod nearby;
 mod neighbours;
 mod networks;
 mod nics;
@@ -88,6 +90,7 @@ const FAMILIES: &[&[Rule]] = &[
     delays::RULES,
     sleeps::RULES,
     repeats::RULES,
+    gaps::RULES,
     lossy::RULES,
     windows::RULES,
     rates::RULES,

@@ -2,6 +2,7 @@
 
 mod buffer;
 mod findings;
+mod late;
 mod merge;
 mod path_numbers;
 mod rate;

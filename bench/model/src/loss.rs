@@ -291,6 +291,9 @@ pub struct LossMark {
     pub ecn: u8,
     /// What was counted; full-size datagrams of flows that carry none are left out.
     pub counts: LossCounts,
+    /// How much longer its own fastest datagram took than the fastest of the whole path, in ns; `null` where nothing of it arrived, or its
+    /// receiver does not say.
+    pub least_delay_ns: Option<u64>,
     /// How they arrived, each with its number.
     pub arrived: Vec<ArrivedMark>,
 }

@@ -54,7 +54,7 @@ pub struct ResultDoc {
     pub findings: Vec<Finding>,
     /// What was judged.
     pub verdicts: Vec<Verdict>,
-    /// The limits that the verdicts were judged by; `null` where nothing was judged.
+    /// The limits that the verdicts are judged by, from the beginning of a run on; `null` where nothing was to be judged.
     #[serde(default)]
     pub criteria: Option<Criteria>,
     /// Why the run ended early, if it did.

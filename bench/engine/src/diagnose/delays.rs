@@ -9,7 +9,7 @@ use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{Finding, LaneRole, LossPath, NodeId, ResultDoc, Severity, Share, Step};
 
-use super::{FAR_NS, LOST_SHARE, Rule, held, hosts, pauses, planned, pressed, round_trips, sleeps};
+use super::{FAR_NS, LOST_SHARE, Rule, held, hosts, nearby, pauses, planned, pressed, round_trips, sleeps};
 
 /// Above this part of paced datagrams that come 50 ms after the fastest, something on the way holds packets back.
 const LATE_SHARE: f64 = 0.005;
@@ -36,7 +36,7 @@ fn comes_and_goes(doc: &ResultDoc) -> Vec<Finding> {
         .chain(late(doc))
         .chain(uneven(doc));
     let told = told.chain(timers(doc)).chain(pauses::stands(doc));
-    let told = told.chain(held::held(doc)).chain(held::in_turns(doc));
+    let told = told.chain(held::held(doc)).chain(held::in_turns(doc)).chain(nearby::varies(doc));
     told.take(1).collect()
 }
 

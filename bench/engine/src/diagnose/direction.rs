@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 
 use pathproof_model::code;
-use pathproof_model::judge::{could_explain_rate, held_by_end};
+use pathproof_model::judge::repeats::is_thrown_away;
+use pathproof_model::judge::{could_explain_rate, held_by_end, held_by_network};
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{Direction, Finding, NodeId, ResultDoc, Step};
 
-use super::rates::{Shaper, own_shaper};
-use super::{Rule, planned, whose};
+use super::rates::{Shaper, is_flat, own_shaper};
+use super::{Rule, lost, planned, whose};
 
 /// From this factor on the two directions are not the same path; hosts that are busy with other things stay below it.
 const FACTOR: f64 = 4.0;
+/// From this one on they differ by more than chance, where it is clear that no host made it.
+const NOTABLE: f64 = 2.5;
 
 pub(super) const RULES: &[Rule] = &[Rule { codes: &[code!("PATH-ASYMMETRIC")], find: findings }];
 
@@ -65,7 +68,9 @@ fn asymmetric(doc: &ResultDoc, over: &str, out: Rate<'_>, inward: Rate<'_>) -> O
     let (least, most) = (slow.bits_per_s as f64, fast.bits_per_s as f64);
     let factor = most / least;
     // A lane that waits for a processor is slow on every path.
-    if factor < FACTOR || could_explain_rate(slow.step, least, most / FACTOR) {
+    let by_host = || could_explain_rate(slow.step, least, most / FACTOR);
+    let told = if factor < FACTOR { factor >= NOTABLE && is_clear(doc, slow, fast, way) } else { !by_host() };
+    if !told {
         return None;
     }
     let own = own_shaper(doc, slow.step, way);
@@ -83,6 +88,15 @@ fn asymmetric(doc: &ResultDoc, over: &str, out: Rate<'_>, inward: Rate<'_>) -> O
         (None, Some(held)) => by_end(finding.tell(told::HELD_BY_END, true), way, held.by_window),
         (None, None) => finding,
     })
+}
+
+/// Whether two rates that differ by a little are the path's: both are flat, the kernel says that the network held the slower one, nothing makes TCP
+/// slow that way, and nobody said what either way is to carry.
+fn is_clear(doc: &ResultDoc, slow: Rate<'_>, fast: Rate<'_>, way: Direction) -> bool {
+    let limits = doc.criteria.as_ref().map(|criteria| &criteria.throughput);
+    let declared = limits.is_some_and(|limits| limits.goodput_min_bits_per_s.is_some());
+    let flat = is_flat(slow.step) && is_flat(fast.step) && held_by_network(slow.step);
+    flat && !declared && !lost(doc, Some(way)) && !is_thrown_away(doc, slow.step)
 }
 
 /// What it means that an end holds the slower way, and what to do.
@@ -125,6 +139,45 @@ mod tests {
         assert_eq!(found[0].told(told::SLOWER), Some(Direction::In));
         assert!(found[0].evidence.contains("in is 4.0 times slower"), "{}", found[0].evidence);
         assert_eq!(findings(&document(&[(Direction::Out, 3_900_000), (Direction::In, 1_000_000)])), vec![]);
+    }
+
+    #[test]
+    fn a_third_is_told_where_both_ways_are_flat_and_nobody_declared_it() {
+        use super::super::tests::sender;
+        use pathproof_model::evidence::ConnectionCounts;
+        use pathproof_model::series::Series;
+        use pathproof_model::{Criteria, LaneRole};
+        // As run over a wire that carries 300 Mbit/s out and 95 in.
+        let flat = |rate: u64, second_half: u64, busy_ms: u64| {
+            let mut doc = document(&[(Direction::Out, 286_000_000), (Direction::In, rate)]);
+            for (step, half) in doc.steps.iter_mut().zip([1000, second_half]) {
+                let counts =
+                    ConnectionCounts { busy_ns: Some(busy_ms * 1_000_000), ..ConnectionCounts::still() };
+                step.lanes = vec![LaneResult { window_ns: 1_000_000_000, ..sender(counts) }];
+                let bytes = (0..10).map(|n| Some(1000 * if n < 5 { 1000 } else { half })).collect();
+                step.series = vec![Series {
+                    role: LaneRole::Receive,
+                    width_ns: 100_000_000,
+                    end_ns: 1_000_000_000,
+                    received_bytes: bytes,
+                    ..Series::default()
+                }];
+            }
+            doc
+        };
+        let told = findings(&flat(95_000_000, 1000, 1000)).remove(0);
+        assert_eq!(told.told(told::SLOWER), Some(Direction::In));
+        assert!(told.evidence.contains("in is 3.0 times slower"), "{}", told.evidence);
+        // Less of a difference, a rate that grows, and connections that ran dry because their hosts were busy.
+        let others = [(120_000_000, 1000, 1000), (95_000_000, 3000, 1000), (95_000_000, 1000, 700)];
+        for (rate, second_half, busy_ms) in others {
+            assert_eq!(findings(&flat(rate, second_half, busy_ms)), vec![], "{rate} {second_half} {busy_ms}");
+        }
+        let mut declared = flat(95_000_000, 1000, 1000);
+        let mut criteria = Criteria::default();
+        criteria.expect(Some(90_000_000), None);
+        declared.criteria = Some(criteria);
+        assert_eq!(findings(&declared), vec![]);
     }
 
     #[test]

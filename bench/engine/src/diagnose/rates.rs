@@ -18,10 +18,10 @@ use pathproof_model::judge::{LinkSpeed, held_by_network, link_speed};
 use pathproof_model::series::Series;
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
-use pathproof_model::{Direction, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Step};
+use pathproof_model::{Direction, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Step, both_ways};
 
 use super::{planned, waited_share};
-pub(super) use again::{another_stream, short, short_streams_tell};
+pub(super) use again::{AFTER_A_BURST, another_stream, short, short_streams_tell, told_as_fallen};
 pub(super) use cores::full_core;
 pub(super) use members::another_stream as members_again;
 use members::crawling;
@@ -32,6 +32,8 @@ pub(super) use rules::RULES;
 const SEVERAL: f64 = 2.0;
 /// Each of several connections carries so much of what one alone does where each is held.
 const EACH: f64 = 0.7;
+/// Several that come after one carry at least so much of it where both meet one rate.
+const AFTER: f64 = 0.8;
 /// The weaker half of a window carries at least so much of the other where a rate is flat.
 const FLAT: f64 = 0.85;
 /// A thread that is on a processor for so much of its time may be what bounds the rate.
@@ -112,8 +114,10 @@ fn bounded(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     if starved(alone.0) || starved(several.0) {
         return None;
     }
-    // Where one connection carries as much as several, they meet one limit.
-    (one >= many * 0.7).then(|| shared(doc, way, if one >= many { alone } else { several })).flatten()
+    // Where one connection carries as much as several, they meet one limit. What several carry after it is no less where it is one's.
+    let alike = one >= many * 0.7 && many >= one * AFTER;
+    let fell = || both_ways(doc).iter().any(|both| both.fell().is_some());
+    (alike && !fell()).then(|| shared(doc, way, if one >= many { alone } else { several })).flatten()
 }
 
 /// Whether a connection carries what its link does: of a bundle, over one of whose members each goes, several get as many times that, and no

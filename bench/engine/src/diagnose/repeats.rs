@@ -4,8 +4,8 @@ use pathproof_model::code;
 use pathproof_model::evidence::ConnectionCounts;
 use pathproof_model::finding::Topic;
 use pathproof_model::judge::repeats::{
-    Repeats, dropped_at_home, dropped_by, excused, is_thrown_away, loses_questions, lost_questions,
-    lost_segments, paced_loss, queue_stood,
+    Repeats, dropped_at_home, dropped_by, excused, is_thrown_away, loses_questions, loses_some_questions,
+    lost_questions, lost_segments, paced_loss, queue_stood,
 };
 use pathproof_model::told;
 use pathproof_model::{Direction, End, Finding, LaneRole, NodeId, ResultDoc, Severity, Share, Step, Trips};
@@ -102,7 +102,7 @@ fn seeps(doc: &ResultDoc, way: Direction) -> Option<Finding> {
             "{segments}; and at a low pace, which fills no queue, {} of {} packets: it is lost whatever the load",
             low.part, low.of
         )
-    } else if loses_questions(asked) {
+    } else if loses_questions(asked) || loses_some_questions(asked) {
         let beside = idle.map_or_else(String::new, |idle| {
             format!(", and of {} datagrams at a low pace {}", idle.of, idle.part)
         });
@@ -114,7 +114,10 @@ fn seeps(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     } else {
         return None;
     };
-    let finding = Finding::new("PATH-LOSS", said).with_severity(Severity::Error);
+    // What lies at the limit is worth a look, and no fault yet.
+    let sure = low.is_some_and(|low| agrees(&low)) || loses_questions(asked);
+    let severity = if sure { Severity::Error } else { Severity::Warning };
+    let finding = Finding::new("PATH-LOSS", said).with_severity(severity);
     Some(finding.tell(told::DIRECTION, way).tell(told::PART, loaded.part).tell(told::OF, loaded.of))
 }
 

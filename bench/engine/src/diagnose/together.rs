@@ -4,12 +4,13 @@ use pathproof_model::code;
 use pathproof_model::judge::nics_together;
 use pathproof_model::judge::repeats::is_thrown_away;
 use pathproof_model::told;
+use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{
-    Direction, Finding, FollowUp, NodeId, Outcome, ResultDoc, Step, TrafficSpec, both_ways,
+    Direction, Finding, FollowUp, NodeId, Outcome, ResultDoc, Severity, Step, TrafficSpec, both_ways,
 };
 
 use super::nics;
-use super::rates::{short, short_streams_tell};
+use super::rates::{AFTER_A_BURST, short, short_streams_tell, told_as_fallen};
 use super::slow::only_nic;
 use super::{Rule, whose};
 
@@ -19,6 +20,7 @@ const SHARE_MIN: f64 = 0.65;
 pub(super) const RULES: &[Rule] = &[
     Rule { codes: &[code!("PATH-SHARED")], find: ways_share },
     Rule { codes: &[code!("PATH-SHARED")], find: |doc| nics_share(doc).into_iter().collect() },
+    Rule { codes: &[code!("PATH-RATE-LIMIT")], find: ways_fell },
 ];
 
 /// Both ways at once carry little of what each of them does alone.
@@ -55,20 +57,50 @@ fn ways_share(doc: &ResultDoc) -> Vec<Finding> {
     short.map(finding).collect()
 }
 
-/// The stream both ways at once that asks again, where the first carried little of what each way does alone: somebody else may have used the
-/// path just then.
-pub(super) fn another_stream(doc: &ResultDoc) -> Option<TrafficSpec> {
-    let asked = doc.steps.iter().any(|step| {
-        step.follows_up == Some(FollowUp::Cause)
-            && step.kind.traits().bulk
-            && step.direction == Some(Direction::Both)
+/// Both ways at once carry little of what each of them did before, and alone one of them carries as little by now: its own rate fell.
+fn ways_fell(doc: &ResultDoc) -> Vec<Finding> {
+    let low = both_ways(doc).into_iter().filter(|both| both.share() < SHARE_MIN);
+    let told = low.filter_map(|both| {
+        // Where several connections carried less than the one before them, that is told already.
+        let (way, now) = both.fell().filter(|(way, _)| !told_as_fallen(doc, *way))?;
+        let said = format!(
+            "{}: {}, and {} alone {} after that: the rate fell, as where a burst is let through and what follows is held back, and nothing is known \
+             to be shared",
+            both.step.name,
+            both.words(),
+            way.name(),
+            BitsPerSecond(now)
+        );
+        let finding = Finding::new("PATH-RATE-LIMIT", said).with("bits_per_s", now);
+        let mut finding = finding.tell(told::DIRECTION, way).with_severity(Severity::Error);
+        finding.meaning = "Either the path carries much for a moment and little after it, so that a short test shows the moment and a migration the rest; or \
+                           somebody else came to use it."
+            .into();
+        Some(finding.with_next(AFTER_A_BURST))
     });
-    if asked || !short_streams_tell(doc) {
+    told.collect()
+}
+
+/// The stream that asks again where both ways at once carried little of what each way does alone: both once more, because somebody else may have
+/// used the path just then, and then the weaker way alone, because its rate may have fallen meanwhile.
+pub(super) fn another_stream(doc: &ResultDoc) -> Option<TrafficSpec> {
+    if !short_streams_tell(doc) {
         return None;
     }
     let planned = both_ways(doc).into_iter().filter(|both| both.step.follows_up.is_none());
     let both = planned.into_iter().find(|both| both.falls_short(SHARE_MIN))?;
-    short((both.step, both.together.into_iter().min()?))
+    let lanes = |step: &Step| Some(step.spec.as_ref()?.traffic()?.lanes);
+    let asked = |way: Direction| {
+        doc.steps.iter().any(|step| {
+            step.follows_up == Some(FollowUp::Cause)
+                && step.kind.traits().bulk
+                && step.direction == Some(way)
+                && lanes(step) == lanes(both.step)
+        })
+    };
+    let direction = [Direction::Both, both.weaker()].into_iter().find(|direction| !asked(*direction))?;
+    let spec = short((both.step, both.together.into_iter().min()?))?;
+    Some(TrafficSpec { direction, ..spec })
 }
 
 /// The NICs in use that counted collisions during a step, in words; `None` where that is not known of both hosts.
@@ -199,7 +231,22 @@ mod tests {
         let next = another_stream(&document(low, None)).unwrap();
         assert!(next.direction == Direction::Both && next.time_ns <= 600_000_000, "{next:?}");
         assert_eq!(another_stream(&document([95_000_000, 85_000_000], None)), None);
-        assert_eq!(another_stream(&document(low, Some(low))), None);
+        // Then the way that lost most, alone.
+        let next = another_stream(&document(low, Some(low))).unwrap();
+        assert_eq!((next.direction, next.lanes), (Direction::Out, TrafficSpec::default().lanes));
+        let alone = |rate: u64| {
+            let mut doc = document(low, Some(low));
+            let step = stream(Direction::Out, &[rate]);
+            doc.steps.push(Step { follows_up: Some(FollowUp::Cause), ..step });
+            assert_eq!(another_stream(&doc), None);
+            findings(&doc).remove(0)
+        };
+        // It carries more without the other way, or its rate fell before both were tried.
+        assert_eq!(alone(96_000_000).code, "PATH-SHARED");
+        let fell = alone(52_000_000);
+        assert_eq!((fell.code.as_str(), fell.severity), ("PATH-RATE-LIMIT", Severity::Error));
+        assert!(fell.evidence.contains("out alone 52.0 Mbit/s after that: the rate fell"), "{fell:?}");
+        assert_eq!(fell.told(told::DIRECTION), Some(Direction::Out));
         let found = |again| findings(&document(low, Some(again)));
         assert!(found([40_000_000; 2])[0].evidence.contains("the better of 2 tries"));
         assert_eq!(found([95_000_000, 85_000_000]), []);

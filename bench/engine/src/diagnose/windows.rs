@@ -12,7 +12,7 @@ use super::{Rule, planned, waited_share, whose};
 
 /// Held back for less than this part of its time, a connection is not limited by it.
 const HELD_SHARE: f64 = 0.2;
-/// On a shorter path a window is no limit, and a receiver that is woken late looks like one.
+/// On a shorter path a receiver that is woken late looks like a window: there the largest window that was seen must be too small for the path.
 const TRIP_NS: u64 = 1_000_000;
 /// So many times as much must have gone over the path, or the path is the limit.
 const MORE: f64 = 1.5;
@@ -41,34 +41,54 @@ fn held<'a>(step: &'a Step, lane: &'a LaneResult) -> Option<Held<'a>> {
     let part = |ns: Option<u64>| ns.unwrap_or(0) as f64 / busy;
     let (window, buffer) = (part(counts.receive_window_limited_ns), part(counts.send_buffer_limited_ns));
     let share = window.max(buffer);
-    let long = counts.rtt_min_ns.is_some_and(|trip| trip >= TRIP_NS);
-    (long && share >= HELD_SHARE).then_some(Held {
-        step,
-        lane,
-        connection,
-        share,
-        by_window: window >= buffer,
-    })
+    let by_window = window >= buffer;
+    let counts = counts.rtt_min_ns.is_some_and(|trip| trip >= TRIP_NS || by_window);
+    (counts && share >= HELD_SHARE).then_some(Held { step, lane, connection, share, by_window })
+}
+
+/// Whether a connection that had a short path for itself carries what the largest `window` of its kind lets it, and the path more.
+fn is_all_of_a_window(held: &Held<'_>, window: u64, rate: u64, most: u64) -> bool {
+    /// Round trips are longer than the shortest, so that it carries less of it; and a window may have been a little larger in between.
+    const LEAST: f64 = 0.3;
+    const MOST: f64 = 1.3;
+    let Some(trip_ns) = held.connection.counts.rtt_min_ns.filter(|trip| *trip > 0) else { return false };
+    let alone = held.step.lanes.iter().filter(|lane| lane.role == LaneRole::Send).count() == 1;
+    let (makes, rate) = (window as f64 * 8e9 / trip_ns as f64, rate as f64);
+    alone && rate >= makes * LEAST && rate <= makes * MOST && most as f64 >= makes * MOST
 }
 
 fn limited(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     let sender = if way == Direction::Out { NodeId::CLIENT } else { NodeId::SERVER };
     let receiver = if way == Direction::Out { NodeId::SERVER } else { NodeId::CLIENT };
-    let streams = planned(doc).filter(|step| {
-        let paced =
-            step.spec.as_ref().and_then(|spec| spec.traffic()).is_none_or(|t| t.rate_bits_per_s.is_some());
-        step.kind.traits().bulk && step.direction == Some(way) && !paced
-    });
-    let lanes = streams.flat_map(|step| step.lanes.iter().map(move |lane| (step, lane)));
-    let of_sender = lanes.filter(|(_, lane)| lane.role == LaneRole::Send);
+    let streams = || {
+        planned(doc).filter(|step| {
+            let spec = step.spec.as_ref().and_then(|spec| spec.traffic());
+            let paced = spec.is_none_or(|traffic| traffic.rate_bits_per_s.is_some());
+            step.kind.traits().bulk && step.direction == Some(way) && !paced
+        })
+    };
+    let of_sender = || {
+        let lanes = streams().flat_map(|step| step.lanes.iter().map(move |lane| (step, lane)));
+        lanes.filter(|(_, lane)| lane.role == LaneRole::Send)
+    };
     // The connection that had the path for itself shows it best.
     let held =
-        of_sender.filter_map(|(step, lane)| held(step, lane)).min_by_key(|held| held.step.lanes.len())?;
+        of_sender().filter_map(|(step, lane)| held(step, lane)).min_by_key(|held| held.step.lanes.len())?;
     let counts = &held.connection.counts;
     let rate = goodput(held.lane)?;
     // Whatever else went over the path: several connections this way, or one the other way.
     let most = planned(doc).filter(|step| step.kind.traits().bulk).filter_map(carried).max()?;
-    if (most as f64) < rate as f64 * MORE || waited_share(held.step).is_none_or(|share| share >= 0.3) {
+    let in_line = waited_share(held.step).is_none_or(|share| share >= 0.3);
+    let near = counts.rtt_min_ns? < TRIP_NS;
+    let windows = of_sender().filter_map(|(_, lane)| lane.connection.as_ref()?.counts.send_window_bytes);
+    let largest = windows.max().unwrap_or(0);
+    // A setting that lets no window be much larger holds it, however late the receiver is woken.
+    let allowed = last(doc, receiver, "net.ipv4.tcp_rmem").filter(|_| near);
+    let by_setting = allowed.is_some_and(|allowed| allowed <= largest.saturating_mul(SETTING_TIMES));
+    if (most as f64) < rate as f64 * MORE
+        || (near && !is_all_of_a_window(&held, largest, rate, most))
+        || (in_line && !by_setting)
+    {
         return None;
     }
     let more = BitsPerSecond(most);
@@ -172,6 +192,9 @@ fn limited(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     };
     Some(found.with_commands(&text, &commands))
 }
+
+/// A window is no more than what its setting allows, and as a rule not less than such a part of it.
+const SETTING_TIMES: u64 = 4;
 
 /// What a setting allows is memory, of which a window is half or less, and a connection is still growing into it for a while.
 const ALLOWED_TIMES: u64 = 16;
@@ -353,5 +376,30 @@ mod tests {
             counts(lane).rtt_min_ns = Some(90_000);
         };
         assert_eq!(found(32, near, ["1", "1"]), vec![]);
+    }
+
+    #[test]
+    fn over_less_than_a_millisecond_a_window_counts_where_the_largest_one_seen_is_too_small_for_the_path() {
+        let told = |receive: &str, mbit: u64, window: u64, waited_ms: u64| {
+            let change = |lane: &mut LaneResult| {
+                counts(lane).receive_window_limited_ns = Some(536_000_000);
+                counts(lane).rtt_min_ns = Some(560_000);
+                counts(lane).send_window_bytes = Some(window);
+                let waited_ns = waited_ms * 1_000_000;
+                lane.scheduled = Some(pathproof_model::Waited { waited_ns, of_ns: 1_000_000_000 });
+            };
+            found_with(receive, mbit, change, ["1", "1"])
+        };
+        let small = told("4096 16384 16384", 90, 10_240, 0);
+        assert!(small[0].evidence.contains("10240 bytes for each round trip of 560.0 µs"), "{small:?}");
+        assert!(small[0].next.contains("tcp_rmem at the peer"), "{small:?}");
+        // Threads that stood in line are no excuse where no window can be larger.
+        assert_eq!(told("4096 16384 16384", 90, 10_240, 600).len(), 1);
+        assert_eq!(told("4096 131072 6291456", 90, 10_240, 600), vec![]);
+        let route = told("4096 131072 6291456", 90, 10_240, 0);
+        assert!(route[0].evidence.contains("something else holds the window"), "{route:?}");
+        // A window that lets far more through, and one that fills the path.
+        assert_eq!(told("4096 131072 6291456", 90, 80_512, 0), vec![]);
+        assert_eq!(told("4096 32768 32768", 170, 18_000, 0), vec![]);
     }
 }

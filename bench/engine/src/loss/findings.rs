@@ -7,8 +7,8 @@ use pathproof_model::units::Nanoseconds;
 use pathproof_model::{Direction, Finding, LossCounts, LossFlow, LossMark, LossPath, Severity, Share, Step};
 
 use super::STANDARD_IP_BYTES;
-use super::path_numbers::numbers;
-use super::silent;
+use super::path_numbers::{mark_name, numbers};
+use super::{late, silent};
 
 /// A share that a clean fabric does not reach: from here on it is worth a warning where the sample shows it.
 const NOTABLE: f64 = 0.0001;
@@ -30,6 +30,7 @@ pub fn findings(paths: &[LossPath]) -> Vec<Finding> {
         found.extend(copies(path));
         found.extend(path.marks.iter().filter_map(|mark| lost_mark(path, mark)));
         found.extend(changed_marks(path));
+        found.extend(late::marks(path));
         found.extend(overflow(path));
         found.extend(refused_here(path));
     }
@@ -40,7 +41,10 @@ pub fn findings(paths: &[LossPath]) -> Vec<Finding> {
 pub fn findings_of_arrivals(paths: &[LossPath]) -> Vec<Finding> {
     let by_datagram = paths.iter().filter(|path| path.reason.is_none() && !path.by_echo);
     by_datagram
-        .flat_map(|path| order(path).into_iter().chain(copies(path)).chain(changed_marks(path)))
+        .flat_map(|path| {
+            let found = order(path).into_iter().chain(copies(path)).chain(changed_marks(path));
+            found.chain(late::marks(path))
+        })
         .collect()
 }
 
@@ -260,22 +264,6 @@ fn lost_mark(path: &LossPath, mark: &LossMark) -> Option<Finding> {
             .with("dscp", mark.dscp)
             .with("ecn", mark.ecn),
     )
-}
-
-fn mark_name(dscp: u8, ecn: u8) -> String {
-    let name = match dscp {
-        0 => "best effort (DSCP 0)".to_owned(),
-        26 => "AF31 (DSCP 26)".into(),
-        24 => "CS3 (DSCP 24)".into(),
-        48 => "CS6 (DSCP 48)".into(),
-        other => format!("DSCP {other}"),
-    };
-    match ecn {
-        0 => name,
-        1 => format!("{name} and ECT(1)"),
-        2 => format!("{name} and ECT(0)"),
-        _ => format!("{name} and CE"),
-    }
 }
 
 /// Marks that arrive as something else, most of the time.

@@ -151,6 +151,8 @@ fn mark_of(mark: usize, sender: &LossEnd, flows: &[LossFlow], strands: &[Receive
         let of_standard =
             if flow.lacks_standard_size() && flow.lacks_full_size() { at(&sent.standard, mark) } else { 0 };
         let small = at(&sent.small, mark).saturating_sub(of_standard);
+        let least = [all.least_delay_ns, arrived.and_then(|one| one.least_delay_ns)];
+        all.least_delay_ns = least.into_iter().flatten().min();
         all.counts += counts(small, 0, arrived.map(|one| one.small));
         if !flow.lacks_full_size() {
             all.counts += counts(at(&sent.full, mark), at(&sent.refused, mark), arrived.map(|one| one.full));

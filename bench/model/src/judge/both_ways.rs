@@ -1,9 +1,11 @@
 //! Both directions at once against what each carries alone.
 
-use super::busy::unless_busy;
+use super::busy::{could_explain_rate, unless_busy};
 use super::full::full_host;
+use super::held::held_by_network;
 use super::link::nics_of;
 use super::names;
+use super::repeats::Repeats;
 use super::traffic::looped;
 use crate::units::BitsPerSecond;
 use crate::{Check, Criteria, Direction, End, FollowUp, NodeId, ResultDoc, Step, StepSpec, Unit};
@@ -22,6 +24,8 @@ pub struct BothWays<'a> {
     like: [&'a Step; 2],
     /// How often both together were tried: what counts is the try that carried most.
     tries: usize,
+    /// What the weaker way carries alone by now, where that is no more than it does beside the other.
+    fell: Option<u64>,
 }
 
 impl BothWays<'_> {
@@ -34,6 +38,18 @@ impl BothWays<'_> {
     /// Whether that is less than `share_min`, and no host explains it.
     pub fn falls_short(&self, share_min: f64) -> bool {
         self.check(share_min).outcome == crate::Outcome::Fail
+    }
+
+    /// The way that carries the smaller part of what it does alone.
+    pub fn weaker(&self) -> Direction {
+        let [out, inward] = [0, 1].map(|at: usize| self.together[at] as f64 / self.alone[at].max(1) as f64);
+        if out <= inward { Direction::Out } else { Direction::In }
+    }
+
+    /// The weaker way and what it carries alone by now, in bit/s, where that was asked after both together and is as little: then its own rate
+    /// fell, and nothing is known to be shared.
+    pub fn fell(&self) -> Option<(Direction, u64)> {
+        self.fell.map(|rate| (self.weaker(), rate))
     }
 
     /// In words, for a verdict and a finding.
@@ -53,7 +69,11 @@ impl BothWays<'_> {
         let enough = share >= share_min;
         let numbers = |check: Check| check.numbers(share, share_min, Unit::Share);
         let no_path = || looped(self.step).then(|| "it is a loopback".to_owned());
-        if !enough && let Some(why) = no_path().or_else(|| full_host(self.step)) {
+        let fell = || {
+            let (way, rate) = self.fell()?;
+            Some(format!("{} alone carries no more than {} by now", way.name(), BitsPerSecond(rate)))
+        };
+        if !enough && let Some(why) = no_path().or_else(|| full_host(self.step)).or_else(fell) {
             return numbers(Check::not_judged(NAME, format!("{words}; not judged: {why}")));
         }
         let limit = share_min * 100.0;
@@ -118,7 +138,33 @@ pub(super) fn of<'a>(doc: &'a ResultDoc, step: &'a Step) -> Option<BothWays<'a>>
     let tried: Vec<[u64; 2]> = std::iter::once(together(step)?).chain(again.filter_map(together)).collect();
     let together = tried.iter().copied().max_by_key(|rates| rates[0].saturating_add(rates[1]))?;
     let (alone, like) = ([out.0, inward.0], [out.1, inward.1]);
-    Some(BothWays { step, together, alone, like, tries: tried.len() })
+    let both = BothWays { step, together, alone, like, tries: tried.len(), fell: None };
+    let fell = if by_itself { None } else { fell_to(doc, &both, traffic) };
+    Some(BothWays { fell, ..both })
+}
+
+/// What the weaker way carries alone after both together, where that is about what it carried beside the other, and no host explains it.
+fn fell_to(doc: &ResultDoc, both: &BothWays<'_>, traffic: &crate::TrafficSpec) -> Option<u64> {
+    /// Without the other way it carries no more than so many times as much.
+    const AS_LOW: f64 = 1.25;
+    /// And no more than so much of what it carried before.
+    const LESS: f64 = 0.7;
+    const LOSSY: f64 = 0.05;
+    let way = both.weaker();
+    let at = usize::from(way == Direction::In);
+    let again = doc.steps.iter().filter(|other| {
+        let own = free(other, Some(FollowUp::Cause)).filter(|own| own.max_segment_bytes.is_none());
+        let like = own.is_some_and(|own| own.lanes == traffic.lanes && own.options == traffic.options);
+        like && other.over == both.step.over
+    });
+    let (rate, step) = best(again, way)?;
+    let (beside, before) = (both.together[at] as f64, both.alone[at] as f64);
+    // What the kernel says the network held is no host's.
+    let by_host = could_explain_rate(step, rate as f64, before) && !held_by_network(step);
+    // What loses that much carries more or less of it each time.
+    let lossy = Repeats::of(step).is_some_and(|repeats| repeats.share() >= LOSSY);
+    let low = rate as f64 <= beside * AS_LOW && rate as f64 <= before * LESS;
+    (low && !by_host && !lossy).then_some(rate)
 }
 
 /// All of a document.
@@ -283,6 +329,33 @@ mod tests {
             outcome == Outcome::Fail && text.contains("50 %") && text.contains("the better of 2 tries"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_way_that_carries_as_little_alone_by_now_shares_nothing_with_the_other() {
+        let again = |way: Direction, rate: u64| {
+            let mut doc = doc([GBIT * 4 / 10, GBIT * 42 / 100]);
+            let step = Step { follows_up: Some(FollowUp::Cause), ..stream(way, &[rate]) };
+            doc.steps.push(step);
+            let both = of(&doc, &doc.steps[2]).unwrap();
+            (judged(&doc), both.fell())
+        };
+        // As over a wire that lets a burst through, whose rate fell while each way was measured alone.
+        let ((outcome, text), fell) = again(Direction::Out, GBIT * 41 / 100);
+        assert_eq!((outcome, fell), (Outcome::NotJudged, Some((Direction::Out, GBIT * 41 / 100))));
+        assert!(text.contains("out alone carries no more than 410.0 Mbit/s by now"), "{text}");
+        // It carries more without the other way; and the way that was not asked tells nothing.
+        assert_eq!(again(Direction::Out, GBIT * 9 / 10).1, None);
+        assert_eq!(again(Direction::In, GBIT * 41 / 100).1, None);
+        assert_eq!(again(Direction::Out, GBIT * 9 / 10).0.0, Outcome::Fail);
+        // What a host that stood in line made of it tells nothing either.
+        let mut doc = doc([GBIT * 4 / 10, GBIT * 42 / 100]);
+        let waited = Some(Waited { waited_ns: GBIT / 2, of_ns: GBIT });
+        let mut step =
+            Step { follows_up: Some(FollowUp::Cause), ..stream(Direction::Out, &[GBIT * 41 / 100]) };
+        step.lanes = vec![LaneResult { scheduled: waited, window_ns: GBIT, ..LaneResult::default() }];
+        doc.steps.push(step);
+        assert_eq!(of(&doc, &doc.steps[2]).unwrap().fell(), None);
     }
 
     #[test]

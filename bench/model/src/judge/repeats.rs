@@ -83,6 +83,13 @@ pub fn loses_questions(lost: Share) -> bool {
     lost.part >= SEVERAL && lost.bounds().0 >= UNFIT
 }
 
+/// Whether more of them are lost than the one in ten thousand that a path may lose, and perhaps not so many that it is unfit.
+pub fn loses_some_questions(lost: Share) -> bool {
+    const SEVERAL: u64 = 5;
+    const NOTED: f64 = 0.0003;
+    lost.part >= SEVERAL && lost.bounds().0 >= NOTED
+}
+
 /// Packets that the queueing disciplines of one host dropped meanwhile.
 pub fn dropped_by(step: &Step, node: NodeId) -> u64 {
     let queues = step.evidence(node).and_then(|evidence| evidence.queues.as_ref());
@@ -129,6 +136,12 @@ pub fn queue_stood(step: &Step) -> bool {
 /// Whether nearly all segments that a flow sent again follow one silence of all its lanes: something took everything for a while. A full queue
 /// goes on delivering, and datagrams at a low pace for a second or two meet such a gap only by chance, so they do not speak against it.
 pub fn lost_at_once(step: &Step) -> bool {
+    // Threads that were not let on a processor hear nothing either, and what is behind them overflows.
+    lost_in_a_gap(step).is_some_and(|gap_ns| !super::busy::could_explain_gap(step, gap_ns))
+}
+
+/// How long that silence was, whoever made it.
+pub fn lost_in_a_gap(step: &Step) -> Option<u64> {
     /// Longer slices show no gap.
     const WIDTH_NS_MAX: u64 = 250_000_000;
     /// Fewer can be one full queue, or the timer of a single lane.
@@ -146,16 +159,15 @@ pub fn lost_at_once(step: &Step) -> bool {
         let near: u64 = again[first - 1..(past + AFTER).min(again.len())].iter().flatten().sum();
         (near.saturating_mul(5) >= all.saturating_mul(4)).then(|| width_ns * (past - first) as u64)
     };
-    step.series.iter().filter(|one| one.role == LaneRole::Receive && one.width_ns <= WIDTH_NS_MAX).any(
-        |inward| {
-            let sender =
-                step.series.iter().find(|other| other.flow == inward.flow && other.role == LaneRole::Send);
-            let gap = sender
-                .and_then(|sender| gap_ns(&inward.received_bytes, &sender.retransmits, inward.width_ns));
-            // Threads that were not let on a processor hear nothing either, and what is behind them overflows.
-            gap.is_some_and(|gap_ns| !super::busy::could_explain_gap(step, gap_ns))
-        },
-    )
+    let inward =
+        step.series.iter().filter(|one| one.role == LaneRole::Receive && one.width_ns <= WIDTH_NS_MAX);
+    let gaps = inward.filter_map(|inward| {
+        let sender =
+            step.series.iter().find(|other| other.flow == inward.flow && other.role == LaneRole::Send)?;
+        gap_ns(&inward.received_bytes, &sender.retransmits, inward.width_ns)
+    });
+    // What threads waited explains the shortest of them first.
+    gaps.max()
 }
 
 /// Why the segments that a step sent again say nothing about the path, where that is known.
@@ -248,6 +260,19 @@ mod tests {
         // It never went on: that is a path that died, and another rule's.
         let dead = [14, 47, 36, 15, 0, 0, 0, 0, 0, 0, 0];
         assert!(told(&gap(dead, after, 5), Some(sample())).is_some());
+    }
+
+    #[test]
+    fn questions_that_are_lost_at_the_limit_are_some_and_those_far_above_it_are_unfit() {
+        let of = |part, of| {
+            let lost = Share { part, of };
+            (loses_some_questions(lost), loses_questions(lost))
+        };
+        // What three seconds show of one in a thousand, of one in a hundred, and of one in ten thousand.
+        assert_eq!(of(12, 12_000), (true, false));
+        assert_eq!(of(14, 1400), (true, true));
+        assert_eq!(of(3, 30_000), (false, false));
+        assert_eq!(of(4, 4000), (false, false), "a few may have met something else");
     }
 
     fn paced(direction: Direction, sent: u64, lost: u64) -> Step {

@@ -154,6 +154,9 @@ pub(super) struct MarkColumns<'a> {
     ecn: Vec<u8>,
     /// What was counted; full-size datagrams of flows that carry none are left out.
     counts: LossColumns,
+    /// How much longer the fastest datagram of each took than the fastest of the path, in ns; left out where no receiver said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    least_delay_ns: Option<Vec<Option<u64>>>,
     /// How they arrived, each with its number.
     arrived: Vec<Cow<'a, [ArrivedMark]>>,
 }
@@ -164,6 +167,10 @@ impl MarkColumns<'_> {
             dscp: marks.iter().map(|mark| mark.dscp).collect(),
             ecn: marks.iter().map(|mark| mark.ecn).collect(),
             counts: LossColumns::of(marks.iter().map(|mark| &mark.counts)),
+            least_delay_ns: marks
+                .iter()
+                .any(|mark| mark.least_delay_ns.is_some())
+                .then(|| marks.iter().map(|mark| mark.least_delay_ns).collect()),
             arrived: marks.iter().map(|mark| Cow::Borrowed(&mark.arrived[..])).collect(),
         }
         .serialize(to)
@@ -171,11 +178,19 @@ impl MarkColumns<'_> {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<LossMark>, D::Error> {
         let own = <MarkColumns as Deserialize>::deserialize(from)?;
-        same_length::<D::Error>(own.dscp.len(), [own.ecn.len(), own.arrived.len()])?;
-        let counts: Vec<LossCounts> = own.counts.rows(own.dscp.len())?;
-        let marks = own.dscp.into_iter().zip(own.ecn).zip(counts.into_iter().zip(own.arrived));
+        let length = own.dscp.len();
+        let least = own.least_delay_ns.unwrap_or_else(|| vec![None; length]);
+        same_length::<D::Error>(length, [own.ecn.len(), own.arrived.len(), least.len()])?;
+        let counts: Vec<LossCounts> = own.counts.rows(length)?;
+        let marks = own.dscp.into_iter().zip(own.ecn).zip(counts).zip(least.into_iter().zip(own.arrived));
         Ok(marks
-            .map(|((dscp, ecn), (counts, arrived))| LossMark { dscp, ecn, counts, arrived: arrived.into() })
+            .map(|(((dscp, ecn), counts), (least_delay_ns, arrived))| LossMark {
+                dscp,
+                ecn,
+                counts,
+                least_delay_ns,
+                arrived: arrived.into(),
+            })
             .collect())
     }
 }
@@ -200,7 +215,7 @@ mod tests {
         let arrived = vec![ArrivedMark { dscp: 26, ecn: 0, count: 7 }];
         let both = Both {
             flows: vec![flow(5, 0), flow(6, 2)],
-            marks: vec![LossMark { dscp: 26, ecn: 0, counts: counts(7, 7, 0), arrived }],
+            marks: vec![LossMark { dscp: 26, counts: counts(7, 7, 0), arrived, ..LossMark::default() }],
         };
         let value = serde_json::to_value(&both).unwrap();
         let none = json!({ "sent": [0, 0], "received": [0, 0] });
@@ -214,13 +229,16 @@ mod tests {
         let value = serde_json::to_value(&jumbo).unwrap();
         assert_eq!(value["flows"]["standard"], json!({ "sent": [0, 3], "received": [0, 3] }));
         assert_eq!(read(&value).unwrap(), jumbo);
+        assert_eq!(value["marks"].get("least_delay_ns"), None);
         jumbo.flows[1].least_delay_ns = Some(7);
         jumbo.flows[0].failed = 2;
+        jumbo.marks[0].least_delay_ns = Some(30);
         let value = serde_json::to_value(&jumbo).unwrap();
         assert_eq!(
             (&value["flows"]["least_delay_ns"], &value["flows"]["failed"]),
             (&json!([null, 7]), &json!([2, 0]))
         );
+        assert_eq!(value["marks"]["least_delay_ns"], json!([30]));
         assert_eq!(read(&value).unwrap(), jumbo);
         let columns = [
             ("/flows/small", "late"),

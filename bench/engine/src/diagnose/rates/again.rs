@@ -3,16 +3,21 @@
 //! hosts were busy it is asked again as well, and accuses nobody as long as they are.
 
 use pathproof_model::code;
-use pathproof_model::judge::still_grew;
+use pathproof_model::judge::{held_by_network, still_grew};
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{Direction, Finding, FollowUp, LaneResult, ResultDoc, Severity, Step, TrafficSpec};
 
 use super::super::{busy, planned, pressed, round_trips, waited_share};
-use super::{Carried, between, core, held_by_window, is_flat, is_looped, lanes, pair, starved, unequal};
+use super::{
+    Carried, between, core, held_by_window, is_flat, is_looped, is_steady, lanes, pair, starved, unequal,
+};
 
 /// Between what is compared lies so much more than chance and a busy host make.
 const UNLIKE: f64 = 0.35;
+/// Several that carry no more than this of what one did before them are asked again as well: what is between the two is told where it comes again,
+/// and by nothing but that.
+const LESS: f64 = 0.6;
 /// Two rates of which each is so much of the other are one limit's.
 const ALIKE: f64 = 0.7;
 /// Warming up of a stream that asks again, its window, and cooling down.
@@ -24,6 +29,9 @@ const FAR_NS: u64 = 25_000_000;
 /// A receiver counts whole messages: below this rate they are small, or a few more or less would be the difference.
 const SLOW_BITS_PER_S: u64 = 1_000_000_000;
 const SMALL_BYTES: u64 = 32 << 10;
+/// What to do where a rate fell.
+pub const AFTER_A_BURST: &str = "Look for a limit that saves up credit (virtual machines' network credits, policers and shapers with a large burst) and for other load on the \
+                                 path; pathproof bench stream PEER --time 60s shows how the rate goes on.";
 /// Connections that are tried alone: each has a source port of its own, and of a bundle of two the odd member is met by one of three in seven
 /// of eight cases.
 const ALONE_MAX: usize = 3;
@@ -47,6 +55,11 @@ pub fn short_streams_tell(doc: &ResultDoc) -> bool {
 /// What such streams come to, with what asking again has told.
 pub(super) fn finding(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     Disagreement::of(doc, way)?.finding(doc)
+}
+
+/// Whether the rate of a way is told to have fallen, as a fault.
+pub fn told_as_fallen(doc: &ResultDoc, way: Direction) -> bool {
+    finding(doc, way).is_some_and(|one| one.is(code!("PATH-RATE-LIMIT")) && one.severity == Severity::Error)
 }
 
 fn stays_silent(lane: &LaneResult) -> bool {
@@ -83,7 +96,7 @@ impl<'a> Disagreement<'a> {
         let busy = [alone.0, several.0].into_iter().find(|step| was_busy(step));
         let unlike = if crawls(alone.1, several) {
             Unlike::OneCrawls
-        } else if several.1 as f64 <= alone.1 as f64 * UNLIKE {
+        } else if several.1 as f64 <= alone.1 as f64 * LESS {
             Unlike::RateFell
         } else {
             return None;
@@ -110,8 +123,13 @@ impl<'a> Disagreement<'a> {
     fn carried(&self, doc: &'a ResultDoc, like: &Step) -> Vec<Carried<'a>> {
         let ends = between(self.alone.0);
         let all = self.asked(doc, like).into_iter();
+        // One steady rate that the kernel says the network held is the path's, however busy the hosts were.
+        let held = |step: &Step| {
+            self.unlike == Unlike::RateFell && is_unbounded(step) && is_steady(step) && held_by_network(step)
+        };
         let sound = all.filter(|step| {
-            step.error.is_none() && between(step) == ends && is_sound(step) && !still_grew(step)
+            let tells = is_sound(step) || held(step);
+            step.error.is_none() && between(step) == ends && tells && !still_grew(step)
         });
         sound
             .filter_map(|step| Some((step, step.summary.goodput_bits_per_s.filter(|rate| *rate > 0)?)))
@@ -144,7 +162,7 @@ impl<'a> Disagreement<'a> {
                 let fell_again = low <= now * UNLIKE;
                 // Who shares a path with somebody else gets more of it the more connections it has.
                 let held = is_flat(one.0) && is_flat(many.0) && now >= low * ALIKE && low >= now * ALIKE;
-                low <= first * UNLIKE && (fell_again || held)
+                low <= first * LESS && (fell_again || held)
             }
         }
     }
@@ -159,6 +177,9 @@ impl<'a> Disagreement<'a> {
             // What asking again has answered was the host.
             let open = ones.is_empty() || several.is_empty();
             return open.then(|| self.left_open(step, tried.as_deref()));
+        }
+        if again.is_none() && self.is_a_little_less() {
+            return None;
         }
         let finding = match self.unlike {
             Unlike::OneCrawls => self.crawling(again.is_some()),
@@ -180,6 +201,11 @@ impl<'a> Disagreement<'a> {
             }
             (_, None) => finding,
         })
+    }
+
+    /// A rate that fell by so little that a moment of somebody else makes it as well.
+    fn is_a_little_less(&self) -> bool {
+        self.unlike == Unlike::RateFell && self.several.1 as f64 > self.alone.1 as f64 * UNLIKE
     }
 
     /// What it is where hosts were busy in `step`, and in what asked again as well.
@@ -251,10 +277,7 @@ impl<'a> Disagreement<'a> {
              somebody else used it meanwhile."
         };
         finding.meaning = meaning.into();
-        finding.with_next(
-            "Look for a limit that saves up credit (virtual machines' network credits, policers and shapers with a large burst) and for other load on the path; \
-             pathproof bench stream PEER --time 60s shows how the rate goes on.",
-        )
+        finding.with_next(AFTER_A_BURST)
     }
 }
 
@@ -366,6 +389,37 @@ mod tests {
         // Somebody else is gone, or still takes a part of what several connections get more of.
         assert_eq!(told(&document(152, 20, &[(150, 1), (151, 4)])), limit(Severity::Warning, false));
         assert_eq!(told(&document(152, 20, &[(8, 1), (20, 4)])), limit(Severity::Warning, false));
+    }
+
+    #[test]
+    fn a_rate_that_fell_to_two_fifths_is_told_where_it_comes_again_and_by_nothing_else() {
+        // As over a wire that lets 175 MB through at 300 Mbit/s, and 125 after that.
+        assert_eq!(asked(286, 125, |_, _| 119), [1, 4]);
+        let again = [(119, 1), (119, 4)];
+        let limit = ("PATH-RATE-LIMIT".to_owned(), Severity::Error, true);
+        assert_eq!(told(&document(286, 125, &again)), limit);
+        // Nobody asked yet, it was a moment, and somebody else takes a part of what several connections get more of.
+        let others: [&[(u64, usize)]; 4] = [&[], &[(280, 1), (281, 4)], &[(119, 1)], &[(40, 1), (119, 4)]];
+        for again in others {
+            assert_eq!(finding(&document(286, 125, again), Direction::Out), None, "{again:?}");
+        }
+        // Less of a difference is none.
+        assert_eq!(asked(286, 180, |_, _| 119), [0; 0]);
+        // Hosts on which others wait for a processor do not make one steady rate that the network held.
+        let pressed = |step: &mut Step| {
+            let load = pathproof_model::HostLoad {
+                elapsed_ns: 1000,
+                pressure_some_ns: Some(800),
+                busiest_cpu_softirq_share: Some(0.3),
+                ..Default::default()
+            };
+            step.evidence = vec![pathproof_model::Evidence { host: Some(load), ..Default::default() }];
+        };
+        let mut busy = document(286, 125, &again);
+        busy.steps.iter_mut().for_each(pressed);
+        assert_eq!(told(&busy), limit);
+        busy.steps[2].series[0].received_bytes[4] = Some(10_000);
+        assert_eq!(told(&busy).0, "HOST-BUSY", "one of the two says nothing");
     }
 
     #[test]
