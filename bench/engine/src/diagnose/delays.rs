@@ -43,8 +43,7 @@ fn comes_and_goes(doc: &ResultDoc) -> Vec<Finding> {
 /// The length of the path, as something to know.
 fn far(doc: &ResultDoc) -> Option<Finding> {
     // What has to wake up for each of them is not long.
-    let (_, rtt) =
-        round_trips(doc).filter(|(_, rtt)| rtt.min >= FAR_NS && sleeps::throughout(doc).is_none())?;
+    let (_, rtt) = round_trips(doc).filter(|(_, rtt)| rtt.min >= FAR_NS && !sleeps::flows_quicker(doc))?;
     let said = format!(
         "the fastest of {} idle round trips takes {}, half of them less than {}: the path is that long",
         rtt.count,

@@ -76,7 +76,9 @@ fn explain(doc: &mut ResultDoc) {
         let explains = |one: &&Finding| {
             EXPLAINS.iter().any(|(code, others)| *code == one.code && others.contains(&finding.code.as_str()))
         };
-        known.iter().filter(explains).any(|one| is_about_the_same(one, finding))
+        // Whatever happens above a rate: NICs that get no more of it together than each alone do share it.
+        let nics_meet = finding.is(code!("PATH-SHARED")) && finding.told(told::NICS).is_some();
+        !nics_meet && known.iter().filter(explains).any(|one| is_about_the_same(one, finding))
     };
     // What holds one way back says why that is the slower one, and takes that over: the way that a policer holds back, or a sender that hears of
     // no loss, and the way of connections that an end lets too little be on the way of.
@@ -210,6 +212,21 @@ mod tests {
             doc.findings.len()
         };
         assert_eq!((left(Direction::Out), left(Direction::In)), (1, 2));
+    }
+
+    #[test]
+    fn a_policed_way_explains_both_ways_at_once_and_not_what_nics_get_together() {
+        let left = |nics: &[&str]| {
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            let shared = Finding::new("PATH-SHARED", "seen");
+            let nics: Vec<String> = nics.iter().map(|nic| (*nic).to_owned()).collect();
+            let shared = if nics.is_empty() { shared } else { shared.tell(told::NICS, nics) };
+            let policed = Finding::new("PATH-POLICED", "seen").tell(told::DIRECTION, Direction::In);
+            doc.findings = vec![policed, shared];
+            settle(&mut doc);
+            doc.findings.len()
+        };
+        assert_eq!((left(&[]), left(&["n0", "n1"])), (1, 2));
     }
 
     #[test]

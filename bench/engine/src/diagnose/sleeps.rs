@@ -148,18 +148,7 @@ pub(super) fn throughout(doc: &ResultDoc) -> Option<Finding> {
     if idle.any(|ns| ns < half_ns) {
         return None;
     }
-    let mut places = step.lanes.iter().filter_map(addresses);
-    let place = places.next()?;
-    if places.any(|other| other != place) {
-        return None;
-    }
-    let streams = planned(doc).filter(|step| step.error.is_none() && step.detail.failover.is_none());
-    let in_use = streams.flat_map(|step| &step.lanes).filter(|lane| {
-        lane.role == LaneRole::Send && lane.bytes >= IN_USE_BYTES && addresses(lane) == Some(place)
-    });
-    let least: Vec<u64> = in_use.filter_map(least_trip_ns).collect();
-    // One of several members of a bundle may be long: then some of these connections are.
-    let longest_ns = least.iter().copied().max().filter(|_| least.len() >= IN_USE)?;
+    let (longest_ns, connections) = in_use(doc, step)?;
     let is_short = longest_ns.saturating_mul(PART) <= trips.min;
     if !is_short || could_explain_median(step, &trips, trips.min - longest_ns) {
         return None;
@@ -170,10 +159,34 @@ pub(super) fn throughout(doc: &ResultDoc) -> Option<Finding> {
         trips.count,
         Nanoseconds(trips.min),
         Nanoseconds(trips.p50),
-        least.len(),
+        connections,
         Nanoseconds(longest_ns)
     );
     Some(waits(said, trips.p50).with("round_trip_least_ns", longest_ns))
+}
+
+/// The longest of the least round trips of connections that sent all the time between the addresses of a step, and how many they were. One of several
+/// members of a bundle may be long: then some of these connections are.
+fn in_use(doc: &ResultDoc, step: &Step) -> Option<(u64, usize)> {
+    let mut places = step.lanes.iter().filter_map(addresses);
+    let place = places.next()?;
+    if places.any(|other| other != place) {
+        return None;
+    }
+    let streams = planned(doc).filter(|step| step.error.is_none() && step.detail.failover.is_none());
+    let in_use = streams.flat_map(|step| &step.lanes).filter(|lane| {
+        lane.role == LaneRole::Send && lane.bytes >= IN_USE_BYTES && addresses(lane) == Some(place)
+    });
+    let least: Vec<u64> = in_use.filter_map(least_trip_ns).collect();
+    let longest_ns = least.iter().copied().max().filter(|_| least.len() >= IN_USE)?;
+    Some((longest_ns, least.len()))
+}
+
+/// Whether whatever flows all the time between the addresses of the idle round trips is answered in half of their time: then it is no length of the path
+/// that they take, whatever it is.
+pub(super) fn flows_quicker(doc: &ResultDoc) -> bool {
+    let idle = round_trips(doc).and_then(|(step, trips)| Some((in_use(doc, step)?.0, trips.min)));
+    idle.is_some_and(|(longest_ns, idle_ns)| longest_ns <= idle_ns / 2)
 }
 
 /// Whether connections of their own wait as well: half of those that were left silent, or half of each lot that was opened at once.
@@ -430,6 +443,13 @@ mod tests {
             assert_eq!(told(asleep(sending, 36_351)), [], "{sending:?}");
             assert!(path_far(asleep(sending, 36_351)), "{sending:?}");
         }
+        // A host that was busy leaves open why, and the path is no longer for that.
+        let mut busy = asleep(&sending, 36_351);
+        for step in &mut busy {
+            let host = HostLoad { elapsed_ns: 1000, pressure_some_ns: Some(900), ..HostLoad::default() };
+            step.evidence.push(Evidence { host: Some(host), ..Evidence::default() });
+        }
+        assert!(told(busy.clone()).is_empty() && !path_far(busy));
         // A program of the peer's that is late, or a device that answers in its place: the kernels are quick.
         assert_eq!(told(asleep(&sending, 90)), []);
     }

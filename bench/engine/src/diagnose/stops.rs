@@ -10,7 +10,7 @@ use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{Direction, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Step};
 
-use super::{LOST_SHARE, Rule, planned, stolen_ns, whose};
+use super::{FAR_NS, LOST_SHARE, Rule, planned, round_trips, stolen_ns, whose};
 
 /// Two of the shortest retransmission timers, and more than any turn of a busy host.
 const SILENCE_NS: u64 = 400_000_000;
@@ -24,6 +24,10 @@ pub(super) const RULES: &[Rule] =
 
 /// The longest time for which a program stood still: one of which it is known whose, where there is one.
 pub(super) fn stops(doc: &ResultDoc) -> Option<Finding> {
+    // On a long path a few round trips of connections that still grow look like that.
+    if round_trips(doc).is_some_and(|(_, rtt)| rtt.min >= FAR_NS * 4) {
+        return None;
+    }
     let stood = planned(doc).filter_map(|step| Some((step, Stop::of(doc, step)?)));
     let (step, stop) = stood.max_by_key(|(_, stop)| (stop.whose.is_some(), stop.silence_ns))?;
     let answered = stop.timer_ns.map_or_else(String::new, |timer_ns| {
@@ -268,6 +272,18 @@ pub(super) mod tests {
         assert!(host(0) && !host(1));
         assert!(told(vec![stream(Direction::In, 300, 780, 0)]).is_none(), "too short for any timer");
         assert!(told(vec![stream(Direction::Both, 700, 780, 0)]).is_none());
+    }
+
+    #[test]
+    fn connections_that_grow_on_a_long_path_are_no_program_that_stands_still() {
+        use pathproof_model::LatencySummary;
+        let told = |trip_ms: u64| {
+            let mut trips = Step::new(StepKind::Pingpong, "tcp ping-pong");
+            trips.summary.rtt_ns =
+                Some(LatencySummary { count: 160, min: trip_ms * MS, ..LatencySummary::default() });
+            told(vec![trips, stream(Direction::In, 1100, 1390, 0)]).is_some()
+        };
+        assert!(told(1) && !told(300));
     }
 
     #[test]
