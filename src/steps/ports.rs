@@ -257,11 +257,8 @@ impl Prepared for ReadyPorts {
             clock: context.clock,
         };
         let found = ask(&dialler, &offered, &self.needed, self.adapter_there);
-        let datagrams = if context.channel.is_over() {
-            vec![]
-        } else {
-            paced::count(&dialler, &found, &self.needed)
-        };
+        let datagrams =
+            if context.channel.is_over() { vec![] } else { paced::count(&dialler, &found, &self.needed) };
         let burst = (self.spec.connections > 0 && !context.channel.is_over())
             .then(|| ports::burst_port(&found, &self.needed))
             .flatten()

@@ -69,8 +69,7 @@ fn a_hardware_address_is_replaced_however_it_is_written() {
         assert!(!told.contains(gone), "{gone}: {told}");
     }
     // The type of the frame, the makers, and what only looks like an address.
-    for kept in
-        ["MAC=52:54:00:", ":08:00 ", "525400-123456", "enx525400", " 0c42a1", "0x0c42a1", "80:00:00:"]
+    for kept in ["MAC=52:54:00:", ":08:00 ", "525400-123456", "enx525400", " 0c42a1", "0x0c42a1", "80:00:00:"]
     {
         assert!(told.contains(kept), "{kept}: {told}");
     }

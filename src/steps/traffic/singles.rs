@@ -464,10 +464,8 @@ mod tests {
         doc.steps = ["e0", "e1", "e2"].map(|nic| both_ways(&[nic], [500, 500])).into();
         // As over two switches with one uplink between them for the second and the third.
         let mut all = both_ways(&["e0", "e1", "e2"], [1000, 1000]);
-        let share = |(nic, bytes): (&str, u64)| NicShare {
-            lane_sent_bytes: bytes,
-            ..NicShare::of(End::Client, nic)
-        };
+        let share =
+            |(nic, bytes): (&str, u64)| NicShare { lane_sent_bytes: bytes, ..NicShare::of(End::Client, nic) };
         all.detail.nics = Some([("e0", 500), ("e1", 250), ("e2", 240)].map(share).into());
         doc.steps.push(all.clone());
         assert_eq!(next(&doc), None, "it is asked again first");

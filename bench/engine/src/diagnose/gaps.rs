@@ -102,9 +102,10 @@ fn silence(step: &Step, receiver: NodeId) -> Option<u64> {
     if !step.kind.traits().bulk || !(few || lost_in_a_gap(step).is_some()) {
         return None;
     }
-    let inward = step.series.iter().filter(|one| {
-        one.node == receiver && one.role == LaneRole::Receive && one.width_ns <= WIDTH_NS_MAX
-    });
+    let inward = step
+        .series
+        .iter()
+        .filter(|one| one.node == receiver && one.role == LaneRole::Receive && one.width_ns <= WIDTH_NS_MAX);
     let gaps = inward.filter_map(|one| {
         let carried = &one.received_bytes;
         let first = carried.iter().position(|bytes| *bytes > Some(0))?;

@@ -68,7 +68,8 @@ impl<'a> Compared<'a> {
             // At another moment a busy host would be the difference.
             None if pressed(step) => return None,
             None => {
-                let paced = paced_loss(doc, Some(record.direction)).filter(|share| share.of >= PACED_LEAST)?;
+                let paced =
+                    paced_loss(doc, Some(record.direction)).filter(|share| share.of >= PACED_LEAST)?;
                 Beside::Paced(paced)
             }
         };

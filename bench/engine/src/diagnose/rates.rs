@@ -18,7 +18,9 @@ use pathproof_model::judge::{LinkSpeed, held_by_network, link_speed};
 use pathproof_model::series::Series;
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
-use pathproof_model::{Direction, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Step, both_ways};
+use pathproof_model::{
+    Direction, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Step, both_ways,
+};
 
 use super::{planned, waited_share};
 pub(super) use again::{AFTER_A_BURST, another_stream, short, short_streams_tell, told_as_fallen};

@@ -41,9 +41,8 @@ impl<'a> Best<'a> {
     /// The best try of those whose threads did not wait for so long that a NIC which carries one in `times` of `best` could have shown this rate: one
     /// such is enough to know that it is slow.
     fn calm(&self, best: u64, times: f64) -> Option<&'a Step> {
-        let starved = |step: &Step| {
-            !is_steady(step) && could_explain_rate(step, self.rate as f64, best as f64 / times)
-        };
+        let starved =
+            |step: &Step| !is_steady(step) && could_explain_rate(step, self.rate as f64, best as f64 / times);
         self.tries.iter().map(|(_, step)| *step).find(|step| !starved(step))
     }
 

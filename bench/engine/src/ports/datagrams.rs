@@ -91,7 +91,8 @@ impl Counts {
 
     /// What an answer says, where it is one.
     pub fn of(answer: &[u8], word: &[u8; 32]) -> Option<Counts> {
-        let numbers: [u8; ANSWER_BYTES - WORD_BYTES] = answer.strip_prefix(word.as_slice())?.try_into().ok()?;
+        let numbers: [u8; ANSWER_BYTES - WORD_BYTES] =
+            answer.strip_prefix(word.as_slice())?.try_into().ok()?;
         let [a, b, c, d, e, f, g, h] = numbers;
         Some(Counts { small: u32::from_be_bytes([a, b, c, d]), full: u32::from_be_bytes([e, f, g, h]) })
     }
@@ -293,7 +294,8 @@ mod tests {
         assert!(of.len() == 4 && of.values().all(|count| *count == EACH), "{of:?}");
         for every in [2, 4, 8, 10, 16, 20, 32, 64] {
             let lost = |target: usize| {
-                all.iter().step_by(every).filter(|one| one.target == target).count() as f64 / (2 * EACH) as f64
+                all.iter().step_by(every).filter(|one| one.target == target).count() as f64
+                    / (2 * EACH) as f64
             };
             let share = 1.0 / every as f64;
             let apart = (lost(0) - lost(1)).abs();
@@ -329,7 +331,8 @@ mod tests {
     }
 
     #[test]
-    fn a_source_port_that_is_silent_is_left_out_and_a_port_that_is_silent_lost_all_where_another_is_heard_of() {
+    fn a_source_port_that_is_silent_is_left_out_and_a_port_that_is_silent_lost_all_where_another_is_heard_of()
+    {
         let heard = sent(Port::Heartbeat, [Some((16, 15)), None, Some((15, 15)), Some((17, 15))]);
         let silent = sent(Port::Roce, [None; 4]);
         let all = results(&[heard, silent.clone()]);

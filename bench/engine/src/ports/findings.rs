@@ -26,7 +26,8 @@ pub fn findings(records: &[PortRecord], bursts: &[OpenedRecord], counted: &[Evid
             let others = here.iter().filter(silent).filter(|record| !told || record.port.is_udp());
             found.extend(about("PORT-FILTERED", direction, others.copied(), "nothing came back from"));
         }
-        let told = here.iter().filter(|record| record.answer == PortAnswer::Unreachable);
+        // An answer of a router may be that of one flow's way as well.
+        let told = here.iter().filter(|record| !chance && record.answer == PortAnswer::Unreachable);
         let said = "a router or a firewall answers that it is unreachable or prohibited:";
         found.extend(about("PORT-FILTERED", direction, told.copied(), said));
         let refused = here.iter().filter(|record| record.answer == PortAnswer::Refused);
@@ -159,6 +160,12 @@ pub(crate) fn tracked<'a>(
     all.into_iter().max_by_key(|(_, refused)| *refused).filter(|(_, refused)| *refused > 0)
 }
 
+/// Packets that went round until their time to live was over, as routers told the two hosts.
+fn gone_round(counted: &[Evidence]) -> u64 {
+    let both = counted.iter().flat_map(|one| [one.icmp.as_ref(), one.icmp6.as_ref()]).flatten();
+    both.filter_map(|counts| counts.time_exceeded_received).fold(0, u64::saturating_add)
+}
+
 /// Some connections of a burst opened, and others did not.
 fn partial(record: &OpenedRecord, counted: &[Evidence]) -> Option<Finding> {
     /// So few may be chance.
@@ -171,6 +178,14 @@ fn partial(record: &OpenedRecord, counted: &[Evidence]) -> Option<Finding> {
     let table = tracked(counted.iter()).filter(|(_, refused)| silent > 0 && *refused >= u64::from(silent));
     let by_flow = again > 0 && again_opened == 0 && opened > 0 && table.is_none();
     let by_chance = again > 0 && !by_flow && silent <= FEW && table.is_none();
+    let rounds = gone_round(counted);
+    let loops = if by_flow && rounds > 0 {
+        format!(
+            " (routers said {rounds} times meanwhile that the time to live of a packet was over: one of the routes is a loop)"
+        )
+    } else {
+        String::new()
+    };
     let why = match (again, by_flow) {
         _ if table.is_some() => table.map_or_else(String::new, |(who, refused)| {
             format!(
@@ -193,7 +208,7 @@ fn partial(record: &OpenedRecord, counted: &[Evidence]) -> Option<Finding> {
         ),
     };
     let evidence = format!(
-        "{}{}, {port}/tcp: {opened} of {asked} connections at once opened, {silent} stayed silent, {refused} were refused{why}",
+        "{}{}, {port}/tcp: {opened} of {asked} connections at once opened, {silent} stayed silent, {refused} were refused{why}{loops}",
         way(record.direction),
         record.over()
     );
@@ -207,7 +222,12 @@ fn partial(record: &OpenedRecord, counted: &[Evidence]) -> Option<Finding> {
         .with("opened", opened)
         .with("silent", silent)
         .tell(told::REFUSED, refused);
-    Some(if by_flow {
+    Some(if !loops.is_empty() {
+        finding.with_next(
+            "Find the router that sends these packets back: traceroute from different source ports (traceroute -T -p PORT --sport N, mtr) shows the two that \
+             hand them to each other; then correct the route of the one that is farther away.",
+        )
+    } else if by_flow {
         finding.with_next(
             "Find the dead member: look at the state and counters of every member link of the bundles (LACP) and equal-cost routes between \
              these hosts, and take it out until it is repaired.",
@@ -257,6 +277,25 @@ mod tests {
     }
 
     #[test]
+    fn flows_of_which_routers_say_that_their_time_to_live_is_over_go_in_a_circle() {
+        use pathproof_model::evidence::IcmpCounts;
+        let told = |rounds: u64, again_opened: u32| {
+            let icmp = IcmpCounts { time_exceeded_received: Some(rounds), ..IcmpCounts::still() };
+            let counted = [Evidence { icmp: Some(icmp), ..Evidence::default() }];
+            let way = record(Port::Smb, Direction::Out, PortAnswer::Unreachable, false);
+            findings(&[way], &[burst(22, 4, again_opened)], &counted)
+        };
+        let found = told(8, 0);
+        // The router's answer to one question may be of such a flow.
+        assert_eq!((found.len(), found[0].code.as_str()), (1, "CONNECT-PARTIAL"));
+        assert!(found[0].evidence.contains("said 8 times"), "{}", found[0].evidence);
+        assert!(found[0].next.contains("traceroute"), "{}", found[0].next);
+        for other in [told(0, 0), told(8, 4)] {
+            assert!(!other[0].evidence.contains("time to live"), "{}", other[0].evidence);
+        }
+    }
+
+    #[test]
     fn what_no_role_needs_is_a_fact_and_what_one_needs_an_error() {
         use PortAnswer::{Answered, Filtered, Refused};
         let out = Direction::Out;
@@ -293,7 +332,10 @@ mod tests {
         let few = PortDatagrams { small_sent: 60, small_arrived: 60, ..datagrams };
         let few = DatagramsRecord { direction: Direction::In, datagrams: few };
         assert!(not_counted(std::slice::from_ref(&roce), &[few]).is_some());
-        assert!(not_counted(&[roce], &[counted(Direction::Out)]).is_some(), "the other way is not known by that");
+        assert!(
+            not_counted(&[roce], &[counted(Direction::Out)]).is_some(),
+            "the other way is not known by that"
+        );
         // What a service holds is not ours to load, and what no role needs nobody asked about.
         let others = [
             answered(Port::Roce, AnsweredBy::Service, true),

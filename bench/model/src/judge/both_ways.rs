@@ -378,7 +378,11 @@ mod tests {
         assert!(with(GBIT, Some(0.9), 0).1.contains("processors of this host are the limit"));
         let unknown = with(GBIT, None, 0);
         assert_eq!(unknown.0, Outcome::NotJudged);
-        assert!(unknown.1.contains("may be the limit") && unknown.1.contains("is not known"), "{}", unknown.1);
+        assert!(
+            unknown.1.contains("may be the limit") && unknown.1.contains("is not known"),
+            "{}",
+            unknown.1
+        );
         // Others keep the host busy: that is open, if its lanes waited for them, and no excuse otherwise.
         assert_eq!(with(GBIT / 20, Some(0.99), GBIT / 2).0, Outcome::Inconclusive);
         assert_eq!(with(GBIT / 20, Some(0.99), 0).0, Outcome::Fail);

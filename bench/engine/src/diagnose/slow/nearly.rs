@@ -254,7 +254,8 @@ mod tests {
         assert_eq!(told(with(tried(&[90, 92], 5), like())), slow);
         let doc = document(with(tried(&[90, 92], 5), like()), [None; 2]);
         let evidence = super::super::findings(&doc).remove(0).evidence;
-        let says = "e1 carries 92.0 Mbit/s out by itself, the best of 2 tries, e0 185.0 Mbit/s (2.0 times as much)";
+        let says =
+            "e1 carries 92.0 Mbit/s out by itself, the best of 2 tries, e0 185.0 Mbit/s (2.0 times as much)";
         assert!(evidence.starts_with(says), "{evidence}");
         // Over another transport alone, once alone, both ways at once alone, and a NIC that shares a medium with itself.
         assert_eq!(told(tried(&[90, 92], 5)), []);
