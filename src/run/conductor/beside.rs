@@ -90,7 +90,20 @@ impl Conductor<'_> {
     fn all_together(&mut self, nics: &[String], record: &mut Record<'_>) -> Result<(), StepError> {
         let own = self.agent.as_ref().and_then(|agent| agent.facts.own_nic());
         let Some(own) = own.filter(|_| self.budget.length_ns() >= Some(UNHURRIED_NS)) else { return Ok(()) };
-        while let Some(spec) = steps::together(&record.doc, &own, nics) {
+        let tried = self.try_together(&own, nics, record);
+        // Whatever ended it: what was measured by then is judged.
+        steps::sum_up_together(&mut record.doc);
+        tried
+    }
+
+    /// All of them at once, and where that came to little each two of them.
+    fn try_together(
+        &mut self,
+        own: &str,
+        nics: &[String],
+        record: &mut Record<'_>,
+    ) -> Result<(), StepError> {
+        while let Some(spec) = steps::together(&record.doc, own, nics) {
             if need_ns(record, &spec) > self.left_ns(record) {
                 record.cut.push("what all NICs carry together: not measured".into());
                 break;
@@ -98,18 +111,17 @@ impl Conductor<'_> {
             self.further(&spec, record)?;
         }
         // A short step that came to little is asked again where there is time: somebody else may have used the path just then.
-        let again = steps::together_again(&record.doc, &own, nics);
+        let again = steps::together_again(&record.doc, own, nics);
         if let Some(spec) = again.filter(|spec| need_ns(record, spec) <= self.left_ns(record)) {
             self.further(&spec, record)?;
         }
-        while let Some(spec) = steps::pair_of(&record.doc, &own, nics) {
+        while let Some(spec) = steps::pair_of(&record.doc, own, nics) {
             if need_ns(record, &spec) > self.left_ns(record) {
                 record.cut.push("which NICs share what they carry: not measured".into());
                 break;
             }
             self.further(&spec, record)?;
         }
-        steps::sum_up_together(&mut record.doc);
         Ok(())
     }
 }

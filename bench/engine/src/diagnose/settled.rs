@@ -43,7 +43,8 @@ const EXPLAINS: &[(&str, &[&str])] = &[
     ("TCP-RESET", &["TCP-STALL", "CHANNEL-LOST"]),
     // What is thrown away above a rate leaves both ways at once less than each alone, without anything that they share.
     ("PATH-POLICED", &["PATH-SHARED"]),
-    ("PATH-UDP-FILTERED", &["MTU-UNKNOWN"]),
+    // Of the family that is filtered nothing is known that the other one could differ from.
+    ("PATH-UDP-FILTERED", &["MTU-UNKNOWN", "MTU-FAMILIES-DIFFER"]),
     // The first packet of a connection is what comes first after a silence.
     ("PATH-SLEEPS", &["CONNECT-SLOW"]),
 ];
