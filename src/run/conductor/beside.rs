@@ -97,12 +97,7 @@ impl Conductor<'_> {
     }
 
     /// All of them at once, and where that came to little each two of them.
-    fn try_together(
-        &mut self,
-        own: &str,
-        nics: &[String],
-        record: &mut Record<'_>,
-    ) -> Result<(), StepError> {
+    fn try_together(&mut self, own: &str, nics: &[String], record: &mut Record<'_>) -> Result<(), StepError> {
         while let Some(spec) = steps::together(&record.doc, own, nics) {
             if need_ns(record, &spec) > self.left_ns(record) {
                 record.cut.push("what all NICs carry together: not measured".into());

@@ -172,6 +172,7 @@ impl<'a> Disagreement<'a> {
         let several = self.carried(doc, self.several.0);
         let both = several.iter().flat_map(|many| ones.iter().map(move |one| (*one, *many)));
         let again = both.into_iter().find(|(one, many)| self.comes_again(*one, *many));
+        let again = again.or_else(|| self.stays_low(&ones).filter(|_| several.is_empty()));
         let tried = self.tried(&ones, &several);
         if let (Some(step), None) = (self.busy, &again) {
             // What asking again has answered was the host.
@@ -201,6 +202,17 @@ impl<'a> Disagreement<'a> {
             }
             (_, None) => finding,
         })
+    }
+
+    /// One connection that, asked again, carries as little as the several did on calm hosts: with somebody else on the path it would get less than they.
+    fn stays_low(&self, ones: &[Carried<'a>]) -> Option<(Carried<'a>, Carried<'a>)> {
+        let low = self.several.1 as f64;
+        let fell = self.unlike == Unlike::RateFell && low <= self.alone.1 as f64 * UNLIKE;
+        if !fell || was_busy(self.several.0) {
+            return None;
+        }
+        let as_low = |one: &&Carried<'a>| one.1 as f64 >= low * ALIKE && low >= one.1 as f64 * ALIKE;
+        Some((*ones.iter().find(as_low)?, self.several))
     }
 
     /// A rate that fell by so little that a moment of somebody else makes it as well.
