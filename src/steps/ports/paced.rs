@@ -32,7 +32,7 @@ const LATE: Duration = Duration::from_millis(400);
 const LONGEST: Duration = Duration::from_millis(800 + 400 + 60 + 4 * (100 + 60));
 
 /// One source port.
-struct Flow {
+struct PacedSocket {
     socket: UdpSocket,
     counts: FlowCounts,
 }
@@ -44,7 +44,7 @@ struct Target {
     small: Vec<u8>,
     full: Vec<u8>,
     closing: Vec<u8>,
-    flows: Vec<Flow>,
+    flows: Vec<PacedSocket>,
 }
 
 /// What the other end counted of datagrams to the ports of UDP at which it answered, where one of them is `needed`. Nothing where there is no such port, no
@@ -88,7 +88,7 @@ impl Target {
             // As RoCE does, and not longer than what the host believes to pass: what does not is found elsewhere.
             errqueue::obey_path_mtu(socket.descriptor(), family)?;
             full_ip_bytes = full_ip_bytes.min(errqueue::path_mtu(socket.descriptor(), family)?);
-            flows.push(Flow { socket, counts: FlowCounts::default() });
+            flows.push(PacedSocket { socket, counts: FlowCounts::default() });
         }
         let full_bytes = full_ip_bytes.saturating_sub(header_bytes) as usize;
         Ok(Target {
@@ -167,7 +167,7 @@ fn ask(dialler: &Dialler<'_>, targets: &mut [Target]) {
     }
 }
 
-fn unheard(targets: &mut [Target]) -> Vec<&mut Flow> {
+fn unheard(targets: &mut [Target]) -> Vec<&mut PacedSocket> {
     let flows = targets.iter_mut().flat_map(|target| &mut target.flows);
     flows.filter(|flow| flow.counts.arrived.is_none()).collect()
 }

@@ -224,7 +224,7 @@ fn partial(record: &OpenedRecord, counted: &[Evidence]) -> Option<Finding> {
         .tell(told::REFUSED, refused);
     Some(if !loops.is_empty() {
         finding.with_next(
-            "Find the router that sends these packets back: traceroute from different source ports (traceroute -T -p PORT --sport N, mtr) shows the two that \
+            "Find the router that sends these packets back: traceroute by TCP to this port, several times, shows the two that \
              hand them to each other; then correct the route of the one that is farther away.",
         )
     } else if by_flow {

@@ -18,7 +18,6 @@ const OF_NO_RUN: &[(Code, &str)] = &[
     (code!("HOST-CORE-BOUND"), "whether a processor bounds one connection of a round is chance"),
     (code!("HOST-QUEUE"), "no network of tests/truth makes a queue of a host's own stand"),
     (code!("HOST-STARVED"), "only the host beneath a virtual machine takes time away from it"),
-    (code!("MAC-DUPLICATE"), "who-cloned-mac-second-nic has not been kept yet"),
     (code!("NIC-DCB-ODD"), "hardware: priorities of a NIC"),
     (code!("NIC-DISCARDS"), "hardware: counters of a driver"),
     (code!("NIC-LINK-ERRORS"), "hardware: cable and transceiver"),

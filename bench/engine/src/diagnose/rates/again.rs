@@ -465,12 +465,25 @@ mod tests {
 
     #[test]
     fn what_a_busy_host_made_of_it_tells_nothing() {
-        let mut doc = document(152, 20, &[(20, 1), (20, 4)]);
+        let mut doc = document(152, 20, &[(45, 1), (20, 4)]);
         doc.steps[3].lanes[0].cpu_ns = Some(950_000_000);
         let found = finding(&doc, Direction::Out).unwrap();
         assert_eq!(found.severity, Severity::Error);
-        let says = "tried again, one connection carried 20.0 Mbit/s, which alone tells nothing";
+        let says = "tried again, one connection carried 45.0 Mbit/s, which alone tells nothing";
         assert!(found.evidence.ends_with(says) && found.against.is_empty(), "{}", found.evidence);
         assert_eq!(another_stream(&doc), None, "it was asked");
+    }
+
+    #[test]
+    fn one_connection_that_gets_what_several_got_is_held_by_the_same_limit_however_busy_the_first_was() {
+        // As counted after a burst of 20 MB: there was no time to ask the several again.
+        let told_after = |again: u64| {
+            let mut doc = document(162, 18, &[(again, 1)]);
+            doc.steps[0].lanes[0].scheduled =
+                Some(pathproof_model::Waited { waited_ns: 620_000_000, of_ns: 1_000_000_000 });
+            doc.steps[0].series[0].received_bytes[4] = Some(10_000);
+            told(&doc).0
+        };
+        assert_eq!((told_after(19).as_str(), told_after(60).as_str()), ("PATH-RATE-LIMIT", "HOST-BUSY"));
     }
 }
