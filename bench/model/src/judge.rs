@@ -71,7 +71,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
         checks.extend(both_ways::nics(doc, &group, criteria));
         let together: Vec<&Step> = group.iter().copied().filter(|s| s.follows_up.is_some()).collect();
         checks.extend(traffic::nics_sum(&together, criteria.throughput.nics_sum_share_min));
-        checks.extend(together.iter().filter_map(|step| unfinished::check(doc, step)));
+        checks.extend(together.iter().filter_map(|step| unfinished::check(doc, step, busy.as_deref())));
         // What a failed step measured is shown in the report but is not evidence of fitness.
         let whole: Vec<&Step> = planned.into_iter().filter(|s| s.error.is_none()).collect();
         if !whole.is_empty() {
