@@ -500,11 +500,6 @@ fn a_backup_that_begins_in_the_middle_of_a_migration_takes_from_it_then_and_not_
     let late_ns = number(&backup["start_ns"]) - number(&phase["start_ns"]);
     assert_eq!((late_ns, number(&backup["length_ns"])), (1.4e9, 1.5e9));
     assert!(backup["share"].is_null(), "{backup:#}");
-    if doc["verdicts"].to_string().contains("was busy") {
-        return skip("this machine was too busy to fill the link");
-    }
-    // Over its own time: about half of the link, and not the part of it that four seconds would make of that.
-    assert!(number(&backup["goodput_bits_per_s"]) > 45e6, "{:#}", step["phases"]);
     let flows = step["flows"].as_array().unwrap();
     let number_of = |name: &str| flows.iter().position(|flow| flow["name"] == name).unwrap();
     let migration = number_of("migration, migration alone");
@@ -518,6 +513,13 @@ fn a_backup_that_begins_in_the_middle_of_a_migration_takes_from_it_then_and_not_
         bytes * 8e3 / (to_ms - from_ms) as f64
     };
     let (before, beside) = (carried(200, 800), carried(1600, 2800));
+    // What the link carries while nobody shares it tells whether the machine fills it. That a host was busy may be said of storage's 99th
+    // percentile alone, which a few waits of a millisecond lift.
+    if before < 150e6 && doc["verdicts"].to_string().contains("was busy") {
+        return skip("this machine was too busy to fill the link");
+    }
+    // Over its own time: about half of the link, and not the part of it that four seconds would make of that.
+    assert!(number(&backup["goodput_bits_per_s"]) > 45e6, "{:#}", step["phases"]);
     assert!(beside < before * 0.8, "{before} {beside}: {:#}", received["received_bytes"]);
 }
 
