@@ -62,10 +62,13 @@ impl Screen {
         let proof: Option<Line> = (!causes.is_empty()).then(|| self.proof(doc, &causes));
         let pairs = pairs::all(doc);
         let mut rows = figures::rows(doc, &pairs);
-        // What the command is about has its place before what goes on about causes, where it is short enough to be seen whole.
+        // What the command is about has its place before what goes on about causes: all of it where it is short, and else its beginning.
         let own = self.of_its_own(doc);
-        let short = (1..=self.look.rows / 2).contains(&own.len());
-        let kept = if short { own.len() + 1 } else { 0 };
+        let kept = match own.len() {
+            0 => 0,
+            lines if lines <= self.look.rows / 2 => lines + 1,
+            _ => self.look.rows / 3,
+        };
         // An empty line before each part.
         let parts = 2 + usize::from(!causes.is_empty());
         let around = head.len() + usize::from(proof.is_some()) + parts;

@@ -9,6 +9,7 @@ pub(super) fn command(doc: &ResultDoc, subject: Option<&Subject>) -> String {
     let again = || match doc.plan().map(|plan| &plan.command) {
         Some(CommandName::Other(_)) | None => format!("pathproof check {peer}"),
         Some(CommandName::Check) => format!("pathproof check {peer}{}{}", roles(doc), expected(doc)),
+        Some(CommandName::Contend) => contended(doc, &peer),
         Some(command) => format!("pathproof {command} {peer}"),
     };
     // Only an agent answers single measurements.
@@ -25,8 +26,35 @@ pub(super) fn command(doc: &ResultDoc, subject: Option<&Subject>) -> String {
         }
         Some(Subject::Migrate(over)) => format!("pathproof migrate {peer}{}", carrier(over)),
         Some(Subject::Ports) => format!("pathproof check {peer} --quick{}", roles(doc)),
+        Some(Subject::Contend(_)) => contended(doc, &peer),
         _ => again(),
     }
+}
+
+/// The same classes with what was advised: the number of migrations at once that a sweep found best, and else the caps.
+fn contended(doc: &ResultDoc, peer: &str) -> String {
+    let tried = || doc.steps.iter().filter_map(|step| Some((step.spec.as_ref()?.contend()?, step)));
+    let Some((spec, last)) = tried().next_back() else { return format!("pathproof contend {peer}") };
+    let advice = last.detail.contend.as_ref().map(|detail| &detail.advice);
+    let fewer = advice.and_then(|advice| advice.migrations);
+    let migrations = fewer.unwrap_or(spec.migrations);
+    let mut words = vec![format!("pathproof contend {peer}{}", carrier(&spec.over))];
+    if migrations != 1 {
+        words.push(format!("--migrations {migrations}"));
+    }
+    if spec.backups > 0 {
+        words.push(format!("--backups {}", spec.backups));
+    }
+    let caps = advice.filter(|_| fewer.is_none()).map(|advice| {
+        let of = |class: &'static str, cap: Option<u64>| Some((class, cap?));
+        [of("migration", advice.cap_bytes_per_s), of("backup", advice.backup_cap_bytes_per_s)]
+    });
+    // A cap is advised in whole MiB, and written as PowerShell writes it.
+    let caps = caps.into_iter().flatten().flatten();
+    words.extend(caps.map(|(class, bytes_per_s)| format!("--cap {class}={}MB", bytes_per_s >> 20)));
+    let lost = tried().filter_map(|(spec, _)| spec.lost_nic.as_deref()).filter(|nic| is_word(nic));
+    words.extend(lost.map(|nic| format!("--lose {nic}")));
+    words.join(" ")
 }
 
 /// What the path is said to be for: without it no port is judged, and what failed would pass.
@@ -92,7 +120,10 @@ fn is_word(name: &str) -> bool {
 mod tests {
     use super::*;
     use pathproof_model::units::BitsPerSecond;
-    use pathproof_model::{Criteria, Node, Plan, PortsSpec, Role, Tool};
+    use pathproof_model::{
+        ContendAdvice, ContendDetail, ContendSpec, Criteria, Node, Plan, PortsSpec, Role, Step, StepKind,
+        Tool,
+    };
 
     #[test]
     fn a_check_is_proved_by_one_that_asks_as_much() {
@@ -119,6 +150,38 @@ mod tests {
                 "pathproof check stor2 --role smb,hyperv --expect-rate 9400Mbit/s --expect-mtu 9000"
             ]
         );
+    }
+
+    #[test]
+    fn contention_is_proved_with_what_was_advised() {
+        let proof = |spec: ContendSpec, advice: ContendAdvice| {
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            doc.nodes = vec![Node::here(None), Node::agent("hv2", None)];
+            let spec = StepSpec::Contend(spec);
+            let plan = Plan { command: CommandName::Contend, steps: vec![spec.clone()], ..Plan::default() };
+            doc.requested = Some(plan);
+            let mut step = Step::new(StepKind::Contend, "contend");
+            step.spec = Some(spec);
+            step.detail.contend = Some(ContendDetail { advice, ..ContendDetail::default() });
+            doc.steps = vec![step];
+            [command(&doc, Some(&Subject::Contend("tcp".into()))), command(&doc, None)]
+        };
+        let caps = ContendAdvice {
+            cap_bytes_per_s: Some(12 << 20),
+            backup_cap_bytes_per_s: Some(3 << 20),
+            ..ContendAdvice::default()
+        };
+        let four = || ContendSpec { migrations: 4, backups: 1, ..ContendSpec::default() };
+        let same = "pathproof contend hv2 --migrations 4 --backups 1 --cap migration=12MB --cap backup=3MB";
+        assert_eq!(proof(four(), caps.clone()), [same, same]);
+        // Fewer at once are advised in the place of a cap.
+        let fewer = ContendAdvice { migrations: Some(2), ..caps };
+        assert_eq!(proof(four(), fewer)[0], "pathproof contend hv2 --migrations 2 --backups 1");
+        // Whoever names a NIC does not write commands for others to paste.
+        let lost = |nic: &str| ContendSpec { lost_nic: Some(nic.into()), ..ContendSpec::default() };
+        let of_lost = |nic| proof(lost(nic), ContendAdvice::default())[0].clone();
+        assert_eq!(of_lost("eth1"), "pathproof contend hv2 --lose eth1");
+        assert_eq!(of_lost("$(reboot)"), "pathproof contend hv2");
     }
 
     #[test]
