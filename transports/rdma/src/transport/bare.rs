@@ -109,7 +109,7 @@ fn signals(fabric: Fabric, told_together: u32) -> Result<Signals, TransportError
         several => (several, SendReports::Late),
     };
     // One for every quarter.
-    Signals::of(fabric, None, depth.saturating_mul(4), (reports, SentMemory::Reused))
+    Signals::of(fabric, None, (depth.saturating_mul(4), u32::MAX), (reports, SentMemory::Reused))
 }
 
 fn listening_address(spec: &WireSpec) -> Option<std::net::IpAddr> {
