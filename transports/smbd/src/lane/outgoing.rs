@@ -2,12 +2,8 @@
 
 use pathproof_api::{Op, Piece, TransportError, Verb, WireOp, WireVerb};
 
-use super::frame::{FrameKind, HEAD_BYTES, Head, LARGE_BYTES};
+use super::frame::{FrameKind, HEAD_BYTES, Head};
 use super::{BufferDescriptor, SENT_BYTES_MAX, SmbdLane, State};
-
-/// Bytes of a message that are copied behind its head, so that it leaves in one piece: for so few an adapter spends more on a second piece than
-/// a processor on the copy.
-const COPIED_BYTES_MAX: usize = 1024;
 
 impl SmbdLane {
     fn head(&mut self, kind: FrameKind) -> Head {
@@ -64,15 +60,7 @@ impl SmbdLane {
                 len: now - length as u32,
                 ..piece
             };
-            if body.len as usize <= COPIED_BYTES_MAX {
-                let mut whole = [0; LARGE_BYTES + COPIED_BYTES_MAX];
-                let end = length + body.len as usize;
-                whole[..length].copy_from_slice(&head[..length]);
-                self.copy_out(op, body.offset, &mut whole[length..end])?;
-                self.connection.send_fragment(&whole[..end], Piece::default(), remaining, token, None)?;
-            } else {
-                self.connection.send_fragment(&head[..length], body, remaining, token, None)?;
-            }
+            self.connection.send_fragment(&head[..length], body, remaining, token, None)?;
             self.used = self.used.wrapping_add(u32::from(first));
             self.next_sent += now;
         }
@@ -80,16 +68,12 @@ impl SmbdLane {
         Ok(true)
     }
 
-    fn head_of(&mut self, first: bool, bytes: u32) -> ([u8; LARGE_BYTES], usize) {
-        if first { self.head(FrameKind::Small { bytes }).encode() } else { ([0; LARGE_BYTES], 0) }
-    }
-
-    /// Bytes of the region that an operation is about.
-    fn copy_out(&self, op: &Op, offset: u64, bytes: &mut [u8]) -> Result<(), TransportError> {
-        let memory = self.memory.get(usize::from(op.region.0));
-        let (region, _) =
-            memory.ok_or_else(|| TransportError::invalid("memory that is not attached to this lane"))?;
-        region.copy_out(offset, bytes).map_err(|error| TransportError::invalid(error.to_string()))
+    fn head_of(&mut self, first: bool, bytes: u32) -> ([u8; super::frame::LARGE_BYTES], usize) {
+        if first {
+            self.head(FrameKind::Small { bytes }).encode()
+        } else {
+            ([0; super::frame::LARGE_BYTES], 0)
+        }
     }
 
     /// Tells the peer where a large message lies.
