@@ -5,6 +5,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use crate::wire::frame_length;
 
 /// Small answers come several at a time; of a large one so much is copied once more.
 const STAGED_BYTES: usize = 16 << 10;
+/// So much of a large message is waited for at once, which spares a wake-up for every segment.
+const AWAITED_BYTES_MAX: usize = 256 << 10;
 /// Most parts of a message.
 const PARTS_MAX: usize = 4;
 
@@ -40,6 +43,8 @@ pub struct DirectTcp {
     incoming: Vec<u8>,
     filled: usize,
     begun: Option<Tick>,
+    /// Bytes that must be there before the kernel says that there are some (`SO_RCVLOWAT`).
+    awaited: usize,
     /// What of a message the kernel has not taken yet.
     left: Vec<u8>,
     left_from: usize,
@@ -99,6 +104,7 @@ impl DirectTcp {
             incoming: Vec::with_capacity(receive_bytes_max),
             filled: 0,
             begun: None,
+            awaited: 1,
             left: Vec::with_capacity(4 + send_bytes_max),
             left_from: 0,
             refused: false,
@@ -141,6 +147,17 @@ impl DirectTcp {
     fn ready(&self, writing: bool, within: Duration) -> Result<bool, TransportError> {
         let ready = socket::wait_ready(&self.stream, writing, within);
         ready.map_err(|error| TransportError::io("waiting for the server", error))
+    }
+
+    /// Asks to be woken for as much of a large message as is missing, and for any byte otherwise. To be done whenever this end stops looking:
+    /// others may wait for the connection beside it.
+    fn await_rest(&mut self) {
+        let missing = if self.begun.is_some() { self.incoming.len() - self.filled } else { 1 };
+        // Its end comes with what is staged behind it, small answers as they come.
+        let awaited = if missing > STAGED_BYTES { missing.min(AWAITED_BYTES_MAX) } else { 1 };
+        if awaited != self.awaited && socket::set_receive_low_water(self.stream.as_fd(), awaited as u32).is_ok() {
+            self.awaited = awaited;
+        }
     }
 
     /// Waits until the client takes more.
@@ -286,12 +303,14 @@ impl MessagePipe for DirectTcp {
             let flushed = self.flush()?;
             if self.assemble()? {
                 self.begun = None;
+                self.await_rest();
                 std::mem::swap(message, &mut self.incoming);
                 return Ok(Some(Arrival { fragments: 1, ..Arrival::default() }));
             }
             if self.compact()? > 0 {
                 continue;
             }
+            self.await_rest();
             if flushed && std::mem::take(&mut self.refused) {
                 return Ok(None);
             }
