@@ -25,6 +25,12 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Whether it fails by this criterion and by no other.
+    pub fn fails_only(&self, criterion: &str) -> bool {
+        let mut failed = self.checks.iter().filter(|check| check.outcome == Outcome::Fail).peekable();
+        failed.peek().is_some() && failed.all(|check| check.criterion == criterion)
+    }
+
     /// The verdict of some checks; none without checks.
     pub fn of(subject: impl Into<Subject>, checks: Vec<Check>) -> Option<Verdict> {
         let main = checks.first()?;

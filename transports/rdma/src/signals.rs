@@ -43,8 +43,7 @@ impl Signals {
             (Fabric::Iwarp, _, false) => {
                 Ok(Signals { inline_every: if last { 1 } else { quarter }, every: 1, last })
             }
-            (Fabric::Iwarp, _, true)
-            | (Fabric::Roce | Fabric::InfiniBand | Fabric::Unknown, _, _) => {
+            (Fabric::Iwarp, _, true) | (Fabric::Roce | Fabric::InfiniBand | Fabric::Unknown, _, _) => {
                 Ok(Signals { inline_every: quarter, every: quarter, last })
             }
         }
@@ -59,8 +58,7 @@ impl Signals {
     /// In words, with the reason.
     pub(crate) fn words(self, fabric: Fabric) -> String {
         let Signals { inline_every, every, last } = self;
-        let each =
-            "a completion for every send, because on iWARP one of them says nothing of the memory of others, and soft-iWARP sends \
+        let each = "a completion for every send, because on iWARP one of them says nothing of the memory of others, and soft-iWARP sends \
              those slower that ask for none";
         match (fabric == Fabric::Iwarp && every == 1, last) {
             (true, true) => each.into(),

@@ -219,7 +219,8 @@ impl Transport for RdmaTransport {
             Registration::PerChunk => (SendReports::Prompt, SentMemory::Reused),
             Registration::UpFront | Registration::Window => (spec.send_reports, spec.sent_memory),
         };
-        let signals = Signals::of(choice.fabric, options.signal_every, (send_depth, spec.message_bytes_max), how)?;
+        let signals =
+            Signals::of(choice.fabric, options.signal_every, (send_depth, spec.message_bytes_max), how)?;
         chosen.insert("signalling".into(), signals.words(choice.fabric));
 
         // Event mode costs a wake-up per completion, polling costs a core: the caller decides, the result says which.

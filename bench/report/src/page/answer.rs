@@ -1,7 +1,10 @@
 //! The last line: fit, not fit, or cannot tell, and where to begin.
 
 use pathproof_model::finding::{Piece, pieces};
-use pathproof_model::{Outcome, ResultDoc, RunOutcome, Severity, StepError, StepKind, Subject, judge};
+use pathproof_model::judge::names;
+use pathproof_model::{
+    Outcome, ResultDoc, RunOutcome, Severity, StepError, StepKind, Subject, Verdict, judge,
+};
 
 use super::{Answer, Block, Word};
 
@@ -67,7 +70,7 @@ fn failing(doc: &ResultDoc) -> String {
         return format!("{failed}. Begin with {}: {}", finding.code, words.unwrap_or_default());
     }
     let first = doc.verdicts.iter().find(|v| v.outcome == Outcome::Fail);
-    let advice = first.map(|v| advice(doc, &v.subject)).unwrap_or_default();
+    let advice = first.map(|v| advice(doc, v)).unwrap_or_default();
     format!("{failed}. {advice}")
 }
 
@@ -88,7 +91,16 @@ fn subjects(doc: &ResultDoc, outcome: Outcome) -> String {
 }
 
 /// Where to begin when a limit was missed and no finding says why.
-pub(crate) fn advice(doc: &ResultDoc, subject: &Subject) -> &'static str {
+pub(crate) fn advice(doc: &ResultDoc, verdict: &Verdict) -> &'static str {
+    let subject = &verdict.subject;
+    if verdict.fails_only(names::RETRANSMITS_PER_GB) {
+        return "What is sent again was lost in that direction: read the drop and error counters of every NIC and switch port on the way \
+                (ethtool -S, tc -s qdisc). Where only what is sent at full rate is lost, a queue is full or a rate is limited.";
+    }
+    if matches!(subject, Subject::Symmetry(_)) {
+        return "Measure the way that carries less by itself (pathproof bench stream PEER --direction out, or in), and compare links, offloads \
+                and limits of rate of the two hosts (pathproof networks PEER).";
+    }
     if matches!(subject, Subject::LatencyUnderLoad { .. }) {
         return "Find the hop where the rate drops in that direction and shorten its queue, or give it active queue management.";
     }

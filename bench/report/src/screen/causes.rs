@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use pathproof_model::code;
 use pathproof_model::finding::Topic;
+use pathproof_model::judge::names;
 use pathproof_model::{
     Direction, ErrorKind, Finding, Outcome, ResultDoc, RunOutcome, Severity, Step, Subject, Verdict, judge,
     told,
@@ -141,7 +142,7 @@ fn of_verdict(doc: &ResultDoc, verdict: &Verdict) -> Cause {
         evidence: evidence.to_owned(),
         more: checks.count(),
         doubt: String::new(),
-        fixes: if fail { vec![page::advice(doc, &verdict.subject).to_owned()] } else { vec![] },
+        fixes: if fail { vec![page::advice(doc, verdict).to_owned()] } else { vec![] },
         about: Some(verdict.subject.clone()),
     }
 }
@@ -210,12 +211,24 @@ fn explains(doc: &ResultDoc, finding: &Finding, subject: &Subject) -> bool {
         Subject::Throughput { direction: Some(Direction::Both), .. } => {
             finding.is(code!("PATH-SHARED")) || finding.is(code!("PATH-POLICED"))
         }
-        Subject::Throughput { direction, .. } => finding.is(code!("PATH-POLICED")) && same_way(*direction),
+        Subject::Throughput { direction, .. } => {
+            let queue = finding.is(code!("PATH-QUEUE")) || finding.is(code!("HOST-QUEUE"));
+            // A queue that stands under load is the one that overflows.
+            let overflows = queue && fails_by_loss_alone(doc, subject);
+            (overflows || finding.is(code!("PATH-POLICED"))) && same_way(*direction)
+        }
         Subject::Offloads => finding.is(code!("OFFLOAD-FAULT")) || finding.is(code!("TCP-CHECKSUM")),
         Subject::Contend(_) => finding.is_about(Topic::Contention),
         _ => false,
     };
     about || (finding.severity == Severity::Error && own.as_ref() == Some(subject))
+}
+
+/// Whether a stream is missed by what it sent again and by nothing else.
+fn fails_by_loss_alone(doc: &ResultDoc, subject: &Subject) -> bool {
+    failed(doc)
+        .filter(|verdict| verdict.subject == *subject)
+        .any(|verdict| verdict.fails_only(names::RETRANSMITS_PER_GB))
 }
 
 /// What a finding is about.
@@ -231,7 +244,7 @@ fn about(doc: &ResultDoc, finding: &Finding) -> Option<Subject> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{Criteria, Tool};
+    use pathproof_model::{Check, Criteria, Tool};
 
     #[test]
     fn what_a_busy_host_left_open_is_shown_and_other_notes_are_not() {
@@ -247,5 +260,26 @@ mod tests {
         assert_eq!(outcome, RunOutcome::CannotTell);
         assert_eq!(causes, [("HOST-BUSY".to_owned(), "cannot tell", 1)]);
         assert!(shown("HOST-STARVED").1.iter().all(|(title, ..)| !title.contains("STARVED")));
+    }
+
+    #[test]
+    fn a_queue_that_overflows_explains_what_is_sent_again_that_way_and_no_lack_of_rate() {
+        let shown = |way: Direction, criterion: &str| {
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            doc.findings =
+                vec![Finding::new("PATH-QUEUE", "in adds 500 ms").tell(told::DIRECTION, Direction::In)];
+            let subject = Subject::Throughput { over: "tcp".into(), direction: Some(way) };
+            doc.verdicts.extend(Verdict::of(subject, vec![Check::fail(criterion, "2788 retransmits")]));
+            all(&doc).into_iter().map(|cause| (cause.title, cause.fixes.concat())).collect::<Vec<_>>()
+        };
+        let again = names::RETRANSMITS_PER_GB;
+        let titles =
+            |way, criterion| shown(way, criterion).into_iter().map(|(title, _)| title).collect::<Vec<_>>();
+        assert_eq!(titles(Direction::In, again), ["PATH-QUEUE"]);
+        assert_eq!(titles(Direction::Out, again), ["throughput/tcp/out", "PATH-QUEUE"]);
+        assert_eq!(titles(Direction::In, "link-share"), ["throughput/tcp/in", "PATH-QUEUE"]);
+        // What to do is about what was missed.
+        assert!(shown(Direction::Out, again)[0].1.contains("tc -s qdisc"));
+        assert!(!shown(Direction::In, "link-share")[0].1.contains("tc -s qdisc"));
     }
 }
