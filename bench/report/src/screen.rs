@@ -32,6 +32,8 @@ const LABEL: usize = 14;
 const CELL_MIN: usize = 20;
 /// Narrowest column of all pairs together: what they carry is judged, so its yardstick has its place before room between columns.
 const TOGETHER_MIN: usize = 28;
+/// Lines of what was seen that stand with each cause, where it has as many: one is full of who and where.
+const SEEN_LEAST: usize = 2;
 /// Longest name of a host.
 const HOST_MAX: usize = 24;
 
@@ -237,7 +239,7 @@ impl Screen {
             .chain(shorter)
             .find(|lines: &Vec<Line>| lines.len() <= for_fixes)
             .unwrap_or_else(first_way);
-        let mut lines = self.seen(cause, most.saturating_sub(what_to_do.len()).max(1));
+        let mut lines = self.seen(cause, most.saturating_sub(what_to_do.len()).max(SEEN_LEAST));
         lines[0] = std::mem::take(&mut lines[0]).mark(cause.mark, &cause.title);
         [lines, what_to_do]
     }

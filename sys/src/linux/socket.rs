@@ -14,8 +14,13 @@ use super::transfer::TransferFlags;
 
 /// Bytes that must be waiting before a sleeping receiver is woken (`SO_RCVLOWAT`). End of stream, errors and
 /// memory pressure wake it regardless.
-pub fn set_receive_low_water(fd: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
-    set_option(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, i32::try_from(bytes).unwrap_or(i32::MAX))
+pub fn set_receive_low_water(connection: impl AsFd, bytes: u32) -> io::Result<()> {
+    set_option(
+        connection.as_fd(),
+        libc::SOL_SOCKET,
+        libc::SO_RCVLOWAT,
+        i32::try_from(bytes).unwrap_or(i32::MAX),
+    )
 }
 
 /// Allows `MSG_ZEROCOPY` on a socket.

@@ -5,7 +5,6 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,9 +154,7 @@ impl DirectTcp {
         let missing = if self.begun.is_some() { self.incoming.len() - self.filled } else { 1 };
         // Its end comes with what is staged behind it, small answers as they come.
         let awaited = if missing > STAGED_BYTES { missing.min(AWAITED_BYTES_MAX) } else { 1 };
-        if awaited != self.awaited
-            && socket::set_receive_low_water(self.stream.as_fd(), awaited as u32).is_ok()
-        {
+        if awaited != self.awaited && socket::set_receive_low_water(&self.stream, awaited as u32).is_ok() {
             self.awaited = awaited;
         }
     }

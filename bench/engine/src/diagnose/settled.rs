@@ -124,6 +124,11 @@ fn explain(doc: &mut ResultDoc) {
             && way
                 .is_some_and(|way| policed.contains(&way) || (way == Direction::Both && !policed.is_empty()))
     };
+    // A connection whose segments are thrown away for their checksum stands still.
+    let falsified = |finding: &Finding| {
+        let checksum = |one: &Finding| one.is(code!("TCP-CHECKSUM")) && one.step == finding.step;
+        finding.is(code!("TCP-STALL")) && finding.step.is_some() && known.iter().any(checksum)
+    };
     // A host that refuses by its filter what arrives at a NIC is why that NIC's pairs are silent. It does not answer there either who has an
     // address (arp_process looks the way back up first), so next to nothing is sent to it: that looks like one dead strand, at the end that hears
     // nothing.
@@ -162,7 +167,7 @@ fn explain(doc: &mut ResultDoc) {
     };
     doc.findings.retain(|finding| {
         let held = fell(finding) || reset_slow(finding) || only_filtered(finding);
-        let seems = seems_policed(finding) || policed_stall(finding);
+        let seems = seems_policed(finding) || policed_stall(finding) || falsified(finding);
         !held && !seems && !explained(finding) && !slower_way(finding) && !refused(finding)
     });
 }
@@ -199,6 +204,18 @@ mod tests {
             doc.findings.len()
         };
         assert_eq!((left("e0"), left("e1")), (1, 2));
+    }
+
+    #[test]
+    fn checksums_explain_a_stall_of_their_own_step_alone() {
+        let left = |stalled: usize| {
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            let of = |code, step| Finding { step: Some(step), ..Finding::new(code, "seen") };
+            doc.findings = vec![of("TCP-CHECKSUM", 1), of("TCP-STALL", stalled)];
+            settle(&mut doc);
+            doc.findings.len()
+        };
+        assert_eq!((left(1), left(2)), (1, 2));
     }
 
     #[test]
