@@ -60,7 +60,7 @@
   KEY(slow_mbit, "these share a rate of their own ...") \
   KEY(slow_after_kb, "... once so much of them has gone by") \
   KEY(dead, "1: nothing passes") \
-  KEY(from_s, "... from this second on; the loss, too") \
+  KEY(from_s, "... from this second on; the loss, and what is late, too") \
   KEY(loss, "share of IP packets that vanish") \
   KEY(reorder, "share that is overtaken ...") \
   KEY(reorder_ms, "... by what comes within this time") \
@@ -394,7 +394,7 @@ static void carry(direction *d, uint8_t *f, int bytes, uint64_t now) {
       if ((double)(start - leaves) > k->queue_ms * 1e6) { d->queue_lost++; return; }
       leaves = d->slow_free_at = start + (uint64_t)((bytes + 24) * 8e3 / k->slow_mbit);
     }
-    leaves += (uint64_t)(k->late_ms * 1e6);
+    if ((double)(now - started) >= k->from_s * 1e9) leaves += (uint64_t)(k->late_ms * 1e6);
     last = &d->late_leaves;
   }
   leaves += (uint64_t)(k->delay_ms * 1e6 + chance() * k->jitter_ms * 1e6);
